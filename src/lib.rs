@@ -1,0 +1,5 @@
+//! runscribe watches a research project's checkpoints, has each one analyzed, judges the effective
+//! rank and writes what it saw into the project's experiment log.
+
+pub mod model;
+pub mod settings;

@@ -1,0 +1,3 @@
+//! The `runscribe` program.
+
+fn main() {}

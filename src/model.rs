@@ -1,0 +1,15 @@
+//! Pure. The nouns that every stage shares: ids, files, checkpoints, measurements, verdicts,
+//! observations, events, transactions and the status snapshot. Plain data, no behavior beyond
+//! parsing and printing names, and no knowledge of any other module.
+
+pub mod analysis;
+pub mod checkpoint;
+pub mod event;
+pub mod ids;
+pub mod journal;
+pub mod measurement;
+pub mod observation;
+pub mod status;
+pub mod time;
+
+pub use jiff::Timestamp;

@@ -1,0 +1,242 @@
+//! Orders to analyze and what came of them.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::CompleteCheckpoint;
+use super::ids::{CheckpointId, CheckpointName, Digest};
+use super::measurement::{FiniteWeights, Report};
+
+/// What to run on one checkpoint; made by `schedule`, carried out by `analyze`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnalysisOrder {
+    /// Identifies this order among all of the daemon's life.
+    pub number: u64,
+    /// What to analyze.
+    pub checkpoint: CheckpointId,
+    /// Its folder.
+    pub folder: PathBuf,
+    /// The folder's signature when it was found complete; another one voids the result.
+    pub signature: u64,
+    /// What is known of its content.
+    pub content: CompleteCheckpoint,
+    /// The first attempt is 1.
+    pub attempt: u32,
+    /// The program, its arguments and environment before `{checkpoint}` and `{output_json}` are
+    /// filled in.
+    pub program: ProgramTemplate,
+    /// A checkpoint of the same run whose weights may be byte-identical.
+    pub twin: Option<Twin>,
+}
+
+/// A checkpoint that was observed already and may hold the same weights.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Twin {
+    /// Which checkpoint of the run.
+    pub name: CheckpointName,
+    /// SHA-256 of its weights files in name order.
+    pub weights_sha256: Digest,
+}
+
+/// A command line with placeholders, and the limits under which it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramTemplate {
+    /// The program and its arguments. Placeholders as in the design, section 5.
+    pub argv: Vec<String>,
+    /// The whole environment of the child, except what the device choice adds.
+    pub env: BTreeMap<String, String>,
+    /// The child's working directory.
+    pub working_directory: PathBuf,
+    /// The value of `{model_type}`; `None` if the program does not need one.
+    pub model_type: Option<String>,
+    /// Digest of argv template, data set, script and the code folders; stored with the result.
+    pub protocol: String,
+    /// Whether this is the embedded probe, which measures weights only.
+    pub is_probe: bool,
+    /// Time until TERM.
+    pub timeout: Duration,
+    /// Time from TERM to KILL.
+    pub kill_grace: Duration,
+    /// Whether to analyze a hard-linked copy.
+    pub pin: bool,
+}
+
+/// What a finished child left behind; bounded in size whatever it printed.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ProgramRun {
+    /// Exit code, or the signal that ended it.
+    pub ending: Ending,
+    /// Wall time.
+    pub elapsed: Duration,
+    /// The value of `{checkpoint}` that the program was given.
+    pub checkpoint_argument: String,
+    /// Head and tail of standard output.
+    pub stdout: Captured,
+    /// Head and tail of standard error.
+    pub stderr: Captured,
+    /// The JSON report's bytes, if the file was written during this run.
+    pub json: Option<Vec<u8>>,
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ending {
+    /// It exited with this code.
+    Exit(i32),
+    /// A signal ended it.
+    Signal(i32),
+    /// It ran past its deadline and was ended by us.
+    Deadline,
+}
+
+/// Output kept within a bound: head and tail, the middle only counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Captured {
+    /// The first bytes.
+    pub head: Vec<u8>,
+    /// The last bytes, when more came than fit into `head`.
+    pub tail: Vec<u8>,
+    /// Bytes printed in all.
+    pub total: u64,
+}
+
+impl Captured {
+    /// Joins head and tail; where bytes were dropped, a line says how many.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let kept = (self.head.len() + self.tail.len()) as u64;
+        let mut bytes = self.head.clone();
+        if self.total > kept {
+            bytes.extend_from_slice(
+                format!("\n[{} bytes left out]\n", self.total - kept).as_bytes(),
+            );
+        }
+        bytes.extend_from_slice(&self.tail);
+        bytes
+    }
+}
+
+/// What came of an order.
+#[derive(Debug, Clone, PartialEq)]
+pub struct AnalysisOutcome {
+    /// The order's number.
+    pub number: u64,
+    /// What was analyzed.
+    pub checkpoint: CheckpointId,
+    /// The content that it was ordered for.
+    pub digest: Digest,
+    /// SHA-256 of the weights files in name order, if they were read.
+    pub weights_sha256: Option<Digest>,
+    /// NaN and Inf in the weights, if they were read.
+    pub finite: Option<FiniteWeights>,
+    /// Where and how it ran, for people: device and reason, pinned or in place.
+    pub conditions: Vec<String>,
+    /// The result proper.
+    pub result: AnalysisResult,
+}
+
+/// The result of one order.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AnalysisResult {
+    /// The program ran to its end.
+    Ran {
+        /// What it left behind.
+        run: Box<ProgramRun>,
+        /// The report that was read from it, if there is a complete one.
+        report: Option<Report>,
+        /// Why the report must not be believed; empty when it may be.
+        disbelief: Vec<String>,
+    },
+    /// The weights are byte-identical to the twin's; nothing was run.
+    SameWeights(CheckpointName),
+    /// The files changed or vanished while they were read; look again.
+    Changed,
+    /// It could not be started.
+    NotStarted {
+        /// The class of the failure.
+        class: FailureClass,
+        /// What went wrong and what to do.
+        problem: String,
+    },
+    /// The daemon stopped it.
+    Interrupted,
+}
+
+/// Why an analysis failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FailureClass {
+    /// The command line was refused.
+    Usage,
+    /// The program does not know this model type.
+    ModelType,
+    /// Weights are missing.
+    MissingWeights,
+    /// Weights cannot be read as what they claim to be.
+    CorruptWeights,
+    /// The tokenizer is missing.
+    Tokenizer,
+    /// A hub could not be reached.
+    Hub,
+    /// The data set is missing or unreadable.
+    Dataset,
+    /// Memory of the host or the GPU ran out.
+    OutOfMemory,
+    /// A signal that we did not send ended it.
+    Killed,
+    /// It ran past its time limit.
+    Deadline,
+    /// Shapes do not fit.
+    Shape,
+    /// Python could not import something.
+    Import,
+    /// The disk is full or failing.
+    Disk,
+    /// It exited 0 without one readable, complete report.
+    NoReport,
+    /// The program could not be started.
+    NotStarted,
+    /// None of the above.
+    Unknown,
+}
+
+impl FailureClass {
+    /// Returns whether time can cure it, so that a retry makes sense.
+    pub fn may_pass(self) -> bool {
+        matches!(
+            self,
+            Self::Hub
+                | Self::OutOfMemory
+                | Self::Killed
+                | Self::Deadline
+                | Self::Disk
+                | Self::NotStarted
+                | Self::Dataset
+        )
+    }
+
+    /// Returns the name used in documents, events and SQL.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Usage => "usage",
+            Self::ModelType => "model_type",
+            Self::MissingWeights => "missing_weights",
+            Self::CorruptWeights => "corrupt_weights",
+            Self::Tokenizer => "tokenizer",
+            Self::Hub => "hub",
+            Self::Dataset => "dataset",
+            Self::OutOfMemory => "out_of_memory",
+            Self::Killed => "killed",
+            Self::Deadline => "deadline",
+            Self::Shape => "shape",
+            Self::Import => "import",
+            Self::Disk => "disk",
+            Self::NoReport => "no_report",
+            Self::NotStarted => "not_started",
+            Self::Unknown => "unknown",
+        }
+    }
+}

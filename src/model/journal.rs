@@ -1,0 +1,185 @@
+//! What the journal stores and gives back: transactions and the memory of earlier lives.
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::analysis::FailureClass;
+use super::checkpoint::CompleteCheckpoint;
+use super::event::NewEvent;
+use super::ids::{CheckpointId, Digest, FolderIdentity, RunId};
+use super::observation::{DocumentEdit, Observation};
+use super::time::Moment;
+
+/// One atomic step of the journal: all of it is durable, or none.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Transaction {
+    /// Changes of what is known.
+    pub changes: Vec<Change>,
+    /// Events that get their sequence numbers here, in this order.
+    pub events: Vec<NewEvent>,
+    /// Outbox entries for the documents, in this order.
+    pub documents: Vec<DocumentEdit>,
+}
+
+impl Transaction {
+    /// Returns whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.changes.is_empty() && self.events.is_empty() && self.documents.is_empty()
+    }
+}
+
+/// One change of what the journal knows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Change {
+    /// A run is known from now on, or changed its standing. Replaces what was known of it.
+    Run(KnownRun),
+    /// A run that was renamed: everything under the old id belongs to the new one.
+    RunRenamed {
+        /// The id before.
+        from: RunId,
+        /// The id now.
+        to: RunId,
+    },
+    /// A content was first seen complete.
+    CheckpointComplete {
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// What is known of its content.
+        content: Box<CompleteCheckpoint>,
+        /// When.
+        time: Moment,
+    },
+    /// A content's standing changed. Replaces what was known of it.
+    Standing {
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Which content.
+        digest: Digest,
+        /// Its standing now.
+        standing: Standing,
+    },
+    /// An observation was made. Its content's standing becomes [`Standing::Observed`].
+    Observed(Box<Observation>),
+    /// A failure note was decided: once per run and kind.
+    NoteDecided {
+        /// Whose.
+        run: RunId,
+        /// Which kind, such as `effective-rank`.
+        kind: String,
+        /// The note's file name inside the run reports folder.
+        file: String,
+    },
+    /// A program rejected a model type; forgotten when the program's protocol changes.
+    ModelTypeRejected {
+        /// The rejected type.
+        model_type: String,
+        /// Digest of the program that rejected it.
+        protocol: String,
+    },
+}
+
+/// A run as the journal knows it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct KnownRun {
+    /// Its id.
+    pub run: RunId,
+    /// Its folder, to recognize a rename.
+    pub identity: FolderIdentity,
+    /// When it was first seen.
+    pub first_seen: Moment,
+    /// Whether it was old at the first start and nothing changed since: listed only. Holds the
+    /// newest change that its files had.
+    pub old_since: Option<Timestamp>,
+    /// Whether its folder was deleted.
+    pub gone: bool,
+}
+
+/// Where a checkpoint's content stands on its way to one observation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "standing", rename_all = "snake_case")]
+pub enum Standing {
+    /// To be analyzed.
+    Pending,
+    /// An analysis was started; found at the start of the daemon, it was interrupted.
+    Started {
+        /// The first attempt is 1.
+        attempt: u32,
+        /// How often an analysis was interrupted by the daemon's own stop or death.
+        interruptions: u32,
+    },
+    /// An analysis failed and is tried again.
+    Waiting {
+        /// Attempts so far.
+        attempt: u32,
+        /// Why the last one failed.
+        class: FailureClass,
+        /// When the first one failed.
+        since: Timestamp,
+        /// When to try again.
+        retry_at: Timestamp,
+        /// Exit code and last lines of stderr, redacted and bounded.
+        evidence: String,
+        /// How often an analysis was interrupted by the daemon's own stop or death.
+        interruptions: u32,
+    },
+    /// There is an observation of it.
+    Observed,
+    /// Its files vanished, or other content took its place, before its analysis began.
+    Gone,
+}
+
+/// What a journal remembers when it is opened.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Memory {
+    /// Id of the journal; another one means that the old journal was lost.
+    pub journal: String,
+    /// Whether the journal was made just now.
+    pub fresh: bool,
+    /// The last event's sequence number; 0 if there is none.
+    pub last_seq: u64,
+    /// All known runs.
+    pub runs: Vec<KnownRun>,
+    /// All known contents.
+    pub checkpoints: Vec<KnownCheckpoint>,
+    /// All observations, oldest first.
+    pub observations: Vec<Observation>,
+    /// Decided failure notes: run, kind, file name.
+    pub notes: Vec<(RunId, String, String)>,
+    /// Rejected model types: type, protocol.
+    pub rejected_model_types: Vec<(String, String)>,
+}
+
+/// A checkpoint's content as the journal knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownCheckpoint {
+    /// Which checkpoint.
+    pub checkpoint: CheckpointId,
+    /// What is known of its content.
+    pub content: CompleteCheckpoint,
+    /// Where it stands.
+    pub standing: Standing,
+    /// When it was first seen complete.
+    pub first_complete: Moment,
+}
+
+/// The state of the documents, for the snapshot.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DocumentsState {
+    /// Entries that are not yet written, or written but not yet looked at again.
+    pub pending: u64,
+    /// Documents that cannot be written for now.
+    pub held: Vec<HeldDocument>,
+}
+
+/// A document that cannot be written for now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct HeldDocument {
+    /// Its path relative to the root.
+    pub document: String,
+    /// Why, and what to do.
+    pub reason: String,
+    /// Since when, RFC 3339 with offset.
+    pub since: String,
+    /// How many entries wait for it.
+    pub entries: u64,
+}

@@ -1,0 +1,213 @@
+//! The snapshot: what the daemon knows right now, for the socket and for people.
+
+use serde::{Deserialize, Serialize};
+
+use super::checkpoint::TrainingPoint;
+use super::ids::RunId;
+use super::journal::DocumentsState;
+use super::measurement::Verdict;
+
+/// Everything that `runscribe status` shows.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// When it was taken, RFC 3339 with offset.
+    pub time: String,
+    /// The runs, the most recently changed first.
+    pub runs: Vec<RunStatus>,
+    /// Whether analyses can run, and if not why and what to do.
+    pub analysis: Readiness,
+    /// Checkpoints that wait to be analyzed, in the order they will be.
+    pub queue: Vec<QueueEntry>,
+    /// The running analyses.
+    pub running: Vec<RunningAnalysis>,
+    /// Documents pending or held.
+    pub documents: DocumentsState,
+    /// How the training folder is watched.
+    pub watch: WatchStatus,
+    /// The host.
+    pub host: HostStatus,
+    /// The daemon itself.
+    pub daemon: DaemonStatus,
+    /// What is wrong right now, each a sentence that says what to do.
+    pub problems: Vec<String>,
+}
+
+/// One run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RunStatus {
+    /// Its id.
+    pub run: RunId,
+    /// `training`, `stalled`, `failed`, `complete` or `unknown`; `old`, `gone` and `rank shadow`
+    /// for runs that are listed only.
+    pub state: String,
+    /// One line of evidence for the state.
+    pub evidence: String,
+    /// The last known step.
+    pub step: Option<u64>,
+    /// Planned steps.
+    pub total_steps: Option<u64>,
+    /// Estimated end, RFC 3339, from observed progress only.
+    pub eta: Option<String>,
+    /// What the estimate is based on, or why there is none.
+    pub eta_basis: String,
+    /// The last metrics.
+    pub metrics: Option<TrainingPoint>,
+    /// Counts of its checkpoints.
+    pub checkpoints: CheckpointCounts,
+    /// The newest verdict.
+    pub verdict: Option<Verdict>,
+    /// Why, if it is not `pass`.
+    pub reasons: Vec<String>,
+    /// The rank that goes with it.
+    pub rank: Option<f64>,
+    /// Which measurement `rank` is.
+    pub rank_measurement: Option<String>,
+    /// Number of concepts C.
+    pub concepts: Option<u64>,
+    /// Ranks over steps: (step, rank), oldest first, of the newest protocol.
+    pub trajectory: Vec<(u64, f64)>,
+    /// Its shell log, relative to the root.
+    pub shell_log: Option<String>,
+    /// Its page at W&B.
+    pub wandb_url: Option<String>,
+    /// Failure notes, relative to the root.
+    pub failure_notes: Vec<String>,
+    /// Checkpoints that are not complete: name and what is missing, at most ten.
+    pub incomplete: Vec<(String, String)>,
+}
+
+/// Counts of a run's checkpoints.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CheckpointCounts {
+    /// Seen in any state.
+    pub seen: u64,
+    /// Seen complete.
+    pub complete: u64,
+    /// Observed.
+    pub analyzed: u64,
+    /// Waiting or running.
+    pub pending: u64,
+    /// Vanished before their analysis.
+    pub gone: u64,
+}
+
+/// Whether analyses can run.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case")]
+pub enum Readiness {
+    /// The self-test has not ended.
+    #[default]
+    Checking,
+    /// They can.
+    Ready {
+        /// The program and how it was found.
+        program: String,
+    },
+    /// They cannot.
+    NotReady {
+        /// Why, and what to do.
+        problem: String,
+    },
+}
+
+/// One waiting checkpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueueEntry {
+    /// Its run.
+    pub run: RunId,
+    /// Its name.
+    pub checkpoint: String,
+    /// Why it waits.
+    pub reason: String,
+}
+
+/// One running analysis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunningAnalysis {
+    /// Its run.
+    pub run: RunId,
+    /// Its checkpoint.
+    pub checkpoint: String,
+    /// Since when, RFC 3339 with offset.
+    pub since: String,
+    /// The first attempt is 1.
+    pub attempt: u32,
+}
+
+/// How the training folder is watched.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct WatchStatus {
+    /// `inotify` or `poll`.
+    pub backend: String,
+    /// Watches in use.
+    pub watches: u64,
+    /// How often events were lost.
+    pub overflows: u64,
+    /// When the last full scan ended, RFC 3339 with offset.
+    pub last_reconcile: Option<String>,
+    /// How long it took, in milliseconds.
+    pub reconcile_ms: Option<f64>,
+    /// Why watching works worse than it should.
+    pub degraded: Option<String>,
+    /// The training folder: `listed`, or what is wrong with it.
+    pub training_folder: String,
+}
+
+/// The host, as far as it can be read.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct HostStatus {
+    /// Its name.
+    pub name: String,
+    /// Busy share of all cores, 0 to 1.
+    pub cpu: Option<f64>,
+    /// Memory in use, in bytes.
+    pub memory_used: Option<u64>,
+    /// Memory in all, in bytes.
+    pub memory_total: Option<u64>,
+    /// Free bytes on the file system of the training folder.
+    pub disk_free: Option<u64>,
+    /// Size of that file system, in bytes.
+    pub disk_total: Option<u64>,
+    /// What is known of GPUs.
+    pub gpus: Vec<GpuStatus>,
+    /// Why there is no GPU reading, if there is none.
+    pub gpu_note: Option<String>,
+}
+
+/// One GPU.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct GpuStatus {
+    /// Its UUID.
+    pub uuid: String,
+    /// Its product name.
+    pub name: String,
+    /// Memory in use, in bytes.
+    pub memory_used: u64,
+    /// Memory in all, in bytes.
+    pub memory_total: u64,
+    /// Busy share, 0 to 1.
+    pub utilization: Option<f64>,
+    /// Process ids that compute on it.
+    pub processes: Vec<u32>,
+}
+
+/// The daemon itself.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DaemonStatus {
+    /// Its version.
+    pub version: String,
+    /// Its process id.
+    pub pid: u32,
+    /// The watched root.
+    pub root: String,
+    /// Seconds since it started.
+    pub uptime_seconds: u64,
+    /// Resident memory, in bytes.
+    pub memory: Option<u64>,
+    /// Id of the journal.
+    pub journal: String,
+    /// Why the journal cannot commit, if it cannot.
+    pub journal_problem: Option<String>,
+    /// The last event's sequence number.
+    pub seq: u64,
+}

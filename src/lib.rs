@@ -2,4 +2,5 @@
 //! rank and writes what it saw into the project's experiment log.
 
 pub mod model;
+pub mod parse;
 pub mod settings;

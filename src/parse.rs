@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod json;
+pub mod report;
 pub mod weights;
 
 #[cfg(test)]

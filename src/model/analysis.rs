@@ -64,23 +64,6 @@ pub struct ProgramTemplate {
     pub pin: bool,
 }
 
-/// What a finished child left behind; bounded in size whatever it printed.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ProgramRun {
-    /// Exit code, or the signal that ended it.
-    pub ending: Ending,
-    /// Wall time.
-    pub elapsed: Duration,
-    /// The value of `{checkpoint}` that the program was given.
-    pub checkpoint_argument: String,
-    /// Head and tail of standard output.
-    pub stdout: Captured,
-    /// Head and tail of standard error.
-    pub stderr: Captured,
-    /// The JSON report's bytes, if the file was written during this run.
-    pub json: Option<Vec<u8>>,
-}
-
 /// How a child ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -91,32 +74,6 @@ pub enum Ending {
     Signal(i32),
     /// It ran past its deadline and was ended by us.
     Deadline,
-}
-
-/// Output kept within a bound: head and tail, the middle only counted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Captured {
-    /// The first bytes.
-    pub head: Vec<u8>,
-    /// The last bytes, when more came than fit into `head`.
-    pub tail: Vec<u8>,
-    /// Bytes printed in all.
-    pub total: u64,
-}
-
-impl Captured {
-    /// Joins head and tail; where bytes were dropped, a line says how many.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let kept = (self.head.len() + self.tail.len()) as u64;
-        let mut bytes = self.head.clone();
-        if self.total > kept {
-            bytes.extend_from_slice(
-                format!("\n[{} bytes left out]\n", self.total - kept).as_bytes(),
-            );
-        }
-        bytes.extend_from_slice(&self.tail);
-        bytes
-    }
 }
 
 /// What came of an order.
@@ -141,26 +98,28 @@ pub struct AnalysisOutcome {
 /// The result of one order.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AnalysisResult {
-    /// The program ran to its end.
-    Ran {
-        /// What it left behind.
-        run: Box<ProgramRun>,
-        /// The report that was read from it, if there is a complete one.
-        report: Option<Report>,
+    /// The program exited 0 and left one readable, complete report.
+    Reported {
+        /// Wall time of the program.
+        elapsed: Duration,
+        /// The report.
+        report: Box<Report>,
         /// Why the report must not be believed; empty when it may be.
         disbelief: Vec<String>,
     },
     /// The weights are byte-identical to the twin's; nothing was run.
     SameWeights(CheckpointName),
-    /// The files changed or vanished while they were read; look again.
-    Changed,
-    /// It could not be started.
-    NotStarted {
+    /// There is no report.
+    Failed {
+        /// Wall time of the program; zero if it never ran.
+        elapsed: Duration,
         /// The class of the failure.
         class: FailureClass,
-        /// What went wrong and what to do.
-        problem: String,
+        /// Exit code and last lines of stderr, redacted and bounded.
+        evidence: String,
     },
+    /// The files changed or vanished while they were read; look again.
+    Changed,
     /// The daemon stopped it.
     Interrupted,
 }

@@ -73,8 +73,8 @@ pub struct RunSighting {
     pub run: RunId,
     /// Which folder it is.
     pub identity: FolderIdentity,
-    /// The latest change of any file that was looked at, from the inode change time.
-    pub newest_change: Option<Timestamp>,
+    /// The latest modification time of any file in its checkpoints; old runs are told by it.
+    pub newest_modified: Option<Timestamp>,
     /// Its checkpoints, each name at most once.
     pub checkpoints: Vec<CheckpointSighting>,
 }

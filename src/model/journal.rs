@@ -69,6 +69,8 @@ pub enum Change {
         /// The note's file name inside the run reports folder.
         file: String,
     },
+    /// Everything was scanned once: from now on every new run is a run of today.
+    FirstScanEnded,
     /// A program rejected a model type; forgotten when the program's protocol changes.
     ModelTypeRejected {
         /// The rejected type.
@@ -85,6 +87,8 @@ pub struct KnownRun {
     pub run: RunId,
     /// Its folder, to recognize a rename.
     pub identity: FolderIdentity,
+    /// The training folder that it was seen in: a listing of another one says nothing of it.
+    pub training_folder: FolderIdentity,
     /// When it was first seen.
     pub first_seen: Moment,
     /// Whether it was old at the first start and nothing changed since: listed only. Holds the
@@ -133,7 +137,7 @@ pub enum Standing {
 pub struct Memory {
     /// Id of the journal; another one means that the old journal was lost.
     pub journal: String,
-    /// Whether the journal was made just now.
+    /// Whether no first scan has ended yet, so that old runs are still to be told from new ones.
     pub fresh: bool,
     /// The last event's sequence number; 0 if there is none.
     pub last_seq: u64,

@@ -2,5 +2,7 @@
 //! rank and writes what it saw into the project's experiment log.
 
 pub mod model;
-pub mod parse;
 pub mod settings;
+pub mod parse;
+pub mod judge;
+pub mod probe;

@@ -1,13 +1,35 @@
-//! Checked settings: what the rest of the program reads.
+//! Pure. Checked settings: what the rest of the program reads.
 //!
-//! The layers and their errors live in `settings/load.rs` and `settings/raw.rs`; this file is the
-//! plain result, with paths made absolute and units parsed.
+//! This file is the plain result, with paths made absolute and units parsed. Its children lead
+//! there: `load` (the only one that does IO) reads the files, `toml_text` and `environment` turn
+//! each source into a `layer` held against the `schema`, `compose` merges the layers into `raw`,
+//! and `check` makes the settings of it.
+
+mod check;
+mod compose;
+mod effective;
+pub mod env_file;
+mod environment;
+mod layer;
+mod load;
+mod problem;
+mod raw;
+mod rule;
+mod schema;
+mod toml_text;
+pub mod units;
+mod words;
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use regex::Regex;
+
+pub use self::compose::Loaded;
+pub use self::effective::{EffectiveValue, render_effective};
+pub use self::load::{Sources, load};
+pub use self::problem::{ConfigProblem, ConfigProblems, Fault};
 
 use crate::model::measurement::Gate;
 
@@ -32,6 +54,23 @@ pub struct Settings {
     pub log: LogSettings,
     /// The status socket.
     pub status: StatusSettings,
+}
+
+/// Returns the built-in defaults for a project, with no file and no variable read.
+///
+/// # Panics
+///
+/// Never; a test proves that the built-in defaults are valid.
+#[expect(clippy::expect_used, reason = "the defaults are constants that a test proves valid")]
+pub fn defaults(root: &Path) -> Settings {
+    let surroundings = check::Surroundings {
+        root: root.to_owned(),
+        root_origin: layer::BUILT_IN.to_owned(),
+        socket: None,
+        runtime_directory: None,
+    };
+    let loaded = compose::compose(&[layer::Layer::of_defaults()], &surroundings, Vec::new());
+    loaded.expect("the built-in defaults are valid").settings
 }
 
 /// Absolute paths of everything that is read or written.

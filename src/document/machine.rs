@@ -1,0 +1,65 @@
+//! The spelling of a host's name that the log's Machine column already uses.
+
+use crate::model::observation::RunColumn;
+
+use super::columns;
+use super::escape;
+use super::run_row;
+use super::table;
+
+/// Returns how the column writes this host: a cell with the same letters and digits, else a cell
+/// that contains the name as words (`Polonez (4x RTX 3090)`), else the name itself.
+pub(super) fn spelling(file: &[u8], host: &str) -> String {
+    let short = host.split('.').next().unwrap_or(host);
+    let wanted: Vec<String> =
+        [host, short].map(plain).into_iter().filter(|n| !n.is_empty()).collect();
+    let mut containing = None;
+    for cell in cells(file) {
+        let words = words(&cell);
+        if wanted.contains(&words.concat()) {
+            return cell;
+        }
+        if containing.is_none() && is_one_machine(&cell) && has_name(&words, &wanted) {
+            containing = Some(cell);
+        }
+    }
+    containing.unwrap_or_else(|| host.to_owned())
+}
+
+fn cells(file: &[u8]) -> impl Iterator<Item = String> + '_ {
+    run_row::run_tables(file).flat_map(move |(table, _)| {
+        let column = table
+            .columns(file)
+            .position(|header| columns::run_column(&header) == Some(RunColumn::Machine));
+        table.rows(file).filter_map(move |row| {
+            let cell = table::cells(file, row).nth(column?)?;
+            Some(escape::reading(table::trimmed(file, &cell)))
+        })
+    })
+}
+
+/// A cell that lists several machines is no spelling of one of them.
+fn is_one_machine(cell: &str) -> bool {
+    !cell.contains(['+', ',', ';', '&', '/', '→', '\n'])
+}
+
+fn has_name(words: &[String], wanted: &[String]) -> bool {
+    (0..words.len()).any(|start| {
+        let mut joined = String::new();
+        words.iter().skip(start).take(8).any(|word| {
+            joined.push_str(word);
+            wanted.contains(&joined)
+        })
+    })
+}
+
+fn words(text: &str) -> Vec<String> {
+    text.split(|character: char| !character.is_alphanumeric())
+        .filter(|word| !word.is_empty())
+        .map(str::to_lowercase)
+        .collect()
+}
+
+fn plain(text: &str) -> String {
+    words(text).concat()
+}

@@ -1,0 +1,190 @@
+//! The serde mirror of the merged configuration: every key with its type, nothing resolved yet.
+//!
+//! Unknown fields are refused and none has a default, so this mirror and the list of keys in
+//! `schema.rs` cannot drift apart: the built-in defaults would no longer load.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use regex::Regex;
+use serde::{Deserialize, Deserializer};
+
+use super::problem::Fault;
+use super::units::{parse_duration, parse_size};
+use super::words::{
+    parse_adopt, parse_backend, parse_device, parse_mode, parse_pattern, parse_severity,
+};
+use super::{Adopt, Backend, Device};
+use crate::model::measurement::Severity;
+
+/// All sections.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    pub(super) project: Project,
+    pub(super) watch: Watch,
+    pub(super) analysis: Analysis,
+    pub(super) gates: BTreeMap<String, RawGate>,
+    pub(super) training: Training,
+    pub(super) log: Log,
+    pub(super) status: Status,
+}
+
+/// `[project]`; an empty text stands for "not set".
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Project {
+    /// Read by the loader before this mirror exists; kept so that the key is known here.
+    #[serde(rename = "root")]
+    pub(super) _root: String,
+    pub(super) training_dir: String,
+    pub(super) shell_logs: Vec<String>,
+    pub(super) run_logs_dir: String,
+    pub(super) evaluation_dir: String,
+    pub(super) state_dir: String,
+    pub(super) experiment_log: String,
+    pub(super) run_reports_dir: String,
+    #[serde(deserialize_with = "pattern")]
+    pub(super) run_pattern: Regex,
+    pub(super) machine: String,
+}
+
+/// `[watch]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Watch {
+    #[serde(deserialize_with = "duration")]
+    pub(super) reconcile: Duration,
+    #[serde(deserialize_with = "backend")]
+    pub(super) backend: Backend,
+    #[serde(deserialize_with = "duration")]
+    pub(super) settle: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(super) stuck_after: Duration,
+}
+
+/// `[analysis]`; an empty text stands for "not set".
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Analysis {
+    pub(super) command: Vec<String>,
+    pub(super) args: Vec<String>,
+    pub(super) python: String,
+    pub(super) dataset: String,
+    pub(super) model_type: String,
+    #[serde(deserialize_with = "duration")]
+    pub(super) timeout: Duration,
+    #[serde(deserialize_with = "duration")]
+    pub(super) kill_grace: Duration,
+    pub(super) max_concurrent: usize,
+    pub(super) retries: u32,
+    #[serde(deserialize_with = "duration")]
+    pub(super) retry_for: Duration,
+    #[serde(deserialize_with = "adopt")]
+    pub(super) adopt: Adopt,
+    #[serde(deserialize_with = "device")]
+    pub(super) device: Device,
+    #[serde(deserialize_with = "size")]
+    pub(super) min_free_gpu_memory: u64,
+    pub(super) nice: u8,
+    pub(super) pin: bool,
+    #[serde(deserialize_with = "duration")]
+    pub(super) keep_reports: Duration,
+    pub(super) env_file: String,
+    pub(super) env: BTreeMap<String, String>,
+    pub(super) model_types: BTreeMap<String, String>,
+}
+
+/// One gate without its name; what is missing is judged after the layers were merged.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawGate {
+    #[serde(default)]
+    pub(super) measurement: Option<String>,
+    #[serde(default)]
+    pub(super) min: Option<f64>,
+    #[serde(default)]
+    pub(super) max: Option<f64>,
+    #[serde(default)]
+    pub(super) reference: Option<u64>,
+    #[serde(default = "fail", deserialize_with = "severity")]
+    pub(super) severity: Severity,
+}
+
+/// `[training]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Training {
+    pub(super) stall_factor: f64,
+    #[serde(deserialize_with = "duration")]
+    pub(super) stall_floor: Duration,
+    pub(super) grad_norm_factor: f64,
+    pub(super) loss_factor: f64,
+}
+
+/// `[log]`.
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own for a person")]
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Log {
+    pub(super) observations: bool,
+    pub(super) fill_run_row: bool,
+    pub(super) add_missing_rows: bool,
+    pub(super) failure_notes: bool,
+}
+
+/// `[status]`; an empty text stands for "not set".
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Status {
+    pub(super) socket: String,
+    #[serde(deserialize_with = "mode")]
+    pub(super) socket_mode: u32,
+    pub(super) socket_group: String,
+    pub(super) keep_events: u64,
+}
+
+/// A gate that does not say how bad it is to miss it is meant seriously.
+fn fail() -> Severity {
+    Severity::Fail
+}
+
+fn parsed<'de, D: Deserializer<'de>, T>(
+    deserializer: D,
+    parse: fn(&str) -> Result<T, Fault>,
+) -> Result<T, D::Error> {
+    parse(&String::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+}
+
+fn duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    parsed(deserializer, parse_duration)
+}
+
+/// A plain number of bytes reaches this as its digits.
+fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    parsed(deserializer, parse_size)
+}
+
+fn pattern<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Regex, D::Error> {
+    parsed(deserializer, parse_pattern)
+}
+
+fn backend<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Backend, D::Error> {
+    parsed(deserializer, parse_backend)
+}
+
+fn adopt<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Adopt, D::Error> {
+    parsed(deserializer, parse_adopt)
+}
+
+fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Device, D::Error> {
+    parsed(deserializer, parse_device)
+}
+
+fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
+    parsed(deserializer, parse_mode)
+}
+
+fn severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Severity, D::Error> {
+    parsed(deserializer, parse_severity)
+}

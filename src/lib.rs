@@ -5,4 +5,5 @@ pub mod model;
 pub mod settings;
 pub mod parse;
 pub mod judge;
+pub mod document;
 pub mod probe;

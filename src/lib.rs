@@ -1,9 +1,14 @@
-//! runscribe watches a research project's checkpoints, has each one analyzed, judges the effective
+//! runscribe watches the checkpoints of training runs, has each one analyzed, judges the effective
 //! rank and writes what it saw into the project's experiment log.
 
 pub mod model;
+
 pub mod settings;
+
 pub mod parse;
+
 pub mod judge;
+
 pub mod document;
+
 pub mod probe;

@@ -1,9 +1,17 @@
-//! Pure. Bytes to facts: what configurations, trainer states, weights headers and analysis reports
-//! say. Every parser is total: whatever the bytes are, the answer is a value or a stated problem.
+//! Pure. Bytes from outside become facts: configurations, trainer states, weights, analysis reports,
+//! and the console output of training and of analyses.
+//!
+//! Every parser is total: whatever the bytes are, the answer is a value or a stated problem,
+//! nothing panics, and memory is bounded.
 
+pub mod ansi;
 pub mod checkpoint;
+pub mod finite;
 pub mod json;
+pub mod redact;
 pub mod report;
+pub mod shell_log;
+pub mod stderr;
 pub mod weights;
 
 #[cfg(test)]

@@ -10,6 +10,49 @@ use super::checkpoint::CompleteCheckpoint;
 use super::ids::{CheckpointId, CheckpointName, Digest};
 use super::measurement::{FiniteWeights, Report};
 
+/// What the host offers for analyses, found out by `analyze` and handed in as plain data.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProgramFacts {
+    /// Which program will run.
+    pub kind: ProgramKind,
+    /// argv template, before any placeholder is filled in.
+    pub argv: Vec<String>,
+    /// The interpreter behind `{python}`, or why there is none.
+    pub python: Result<String, String>,
+    /// The whole environment of a child, without what a device adds.
+    pub environment: BTreeMap<String, String>,
+    /// Digest of argv template, data set, script and the folders `analysis/` and `nn/`.
+    pub protocol: String,
+    /// The project's root, the child's working directory.
+    pub root: PathBuf,
+    /// Cores of the host, at least 1.
+    pub cores: usize,
+}
+
+/// Where the variables of an analysis' environment may come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EnvironmentSources {
+    /// The daemon's own environment.
+    pub own: Vec<(String, String)>,
+    /// The lines of `env_file`.
+    pub file: Vec<(String, String)>,
+    /// `[analysis.env]`.
+    pub configured: BTreeMap<String, String>,
+    /// The fallback for `HF_HOME`, if that folder exists.
+    pub hf_home: Option<String>,
+}
+
+/// Where the analysis program comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ProgramKind {
+    /// `[analysis] command`.
+    Configured,
+    /// The project's own `analysis/run_concept_analysis.py`.
+    Script,
+    /// The embedded probe, which measures weights only.
+    Probe,
+}
+
 /// What to run on one checkpoint; made by `schedule`, carried out by `analyze`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct AnalysisOrder {
@@ -62,6 +105,37 @@ pub struct ProgramTemplate {
     pub kill_grace: Duration,
     /// Whether to analyze a hard-linked copy.
     pub pin: bool,
+}
+
+impl ProgramTemplate {
+    /// Fills in the two placeholders that only the pinned checkpoint decides.
+    pub fn argv(&self, checkpoint: &str, output_json: &str) -> Vec<String> {
+        let values = [("{checkpoint}", checkpoint), ("{output_json}", output_json)];
+        self.argv.iter().map(|part| fill_placeholders(part, &values)).collect()
+    }
+}
+
+/// Replaces each placeholder in one pass, so that a value that looks like a placeholder is not
+/// replaced again; other text in braces stays as it is.
+pub fn fill_placeholders(part: &str, values: &[(&str, &str)]) -> String {
+    let mut result = String::with_capacity(part.len());
+    let mut rest = part;
+    while let Some(position) = rest.find('{') {
+        let (before, from_brace) = rest.split_at(position);
+        result.push_str(before);
+        let hit = values.iter().find_map(|(name, value)| {
+            from_brace.strip_prefix(name).map(|remainder| (value, remainder))
+        });
+        if let Some((value, remainder)) = hit {
+            result.push_str(value);
+            rest = remainder;
+        } else {
+            result.push('{');
+            rest = from_brace.get(1..).unwrap_or_default();
+        }
+    }
+    result.push_str(rest);
+    result
 }
 
 /// How a child ended.

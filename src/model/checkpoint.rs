@@ -89,8 +89,10 @@ pub struct CheckpointSighting {
     /// Stands for names, sizes, modification times and inodes of the files that were looked at;
     /// an equal signature means that nothing has to be read again.
     pub signature: u64,
-    /// The latest change of any of these files, from the inode change time.
+    /// The latest change of any of its files, from the inode change time.
     pub newest_change: Option<Timestamp>,
+    /// The latest modification time of any of its files.
+    pub newest_modified: Option<Timestamp>,
     /// Complete, or what is missing.
     pub condition: Condition,
 }

@@ -19,7 +19,7 @@ pub struct Moment {
 
 impl Moment {
     /// Joins an instant and an offset.
-    pub fn new(timestamp: Timestamp, offset: Offset) -> Self {
+    pub const fn new(timestamp: Timestamp, offset: Offset) -> Self {
         Self { timestamp, offset }
     }
 

@@ -2,8 +2,6 @@
 
 use half::{bf16, f16};
 
-use super::finite::FloatType;
-
 /// The most elements that are decoded: 128 MiB of `f64`, 250 times a real embedding of 128 × 512.
 pub const MAX_ELEMENTS: u64 = 16 * 1024 * 1024;
 
@@ -44,10 +42,10 @@ impl ConceptMatrix {
     /// # Errors
     /// Says which of type, shape, size and length does not fit. NaN and Inf are no error here.
     pub fn decode(type_name: &str, shape: &[u64], bytes: &[u8]) -> Result<Self, MatrixError> {
-        let (float_type, decode_values) =
+        let (element_size, decode_values) =
             decoder(type_name).ok_or_else(|| MatrixError::ElementType(type_name.to_owned()))?;
         let (concepts, hidden) = checked_shape(shape)?;
-        let expected = (concepts * hidden * float_type.size()) as u64;
+        let expected = (concepts * hidden * element_size) as u64;
         if bytes.len() as u64 != expected {
             return Err(MatrixError::Length { expected, found: bytes.len() as u64 });
         }
@@ -88,18 +86,16 @@ fn checked_shape(shape: &[u64]) -> Result<(usize, usize), MatrixError> {
 
 type Widen = fn(&[u8]) -> Vec<f64>;
 
-/// Returns the type of this name and how to widen its bytes; the 8-bit types are not read, they
-/// come with scales of their own.
-fn decoder(type_name: &str) -> Option<(FloatType, Widen)> {
-    let float_type = FloatType::from_name(type_name)?;
-    let widen: Widen = match float_type {
-        FloatType::F64 => |bytes| each(bytes, f64::from_le_bytes),
-        FloatType::F32 => |bytes| each(bytes, |element| f32::from_le_bytes(element).into()),
-        FloatType::F16 => |bytes| each(bytes, |element| f16::from_le_bytes(element).to_f64()),
-        FloatType::Bf16 => |bytes| each(bytes, |element| bf16::from_le_bytes(element).to_f64()),
-        FloatType::F8E5M2 | FloatType::F8E4M3 => return None,
-    };
-    Some((float_type, widen))
+/// Returns the size in bytes of an element of this type and how to widen its bytes; the 8-bit
+/// types are not read, they come with scales of their own.
+fn decoder(type_name: &str) -> Option<(usize, Widen)> {
+    Some(match type_name {
+        "F64" => (8, |bytes| each(bytes, f64::from_le_bytes)),
+        "F32" => (4, |bytes| each(bytes, |element| f32::from_le_bytes(element).into())),
+        "F16" => (2, |bytes| each(bytes, |element| f16::from_le_bytes(element).to_f64())),
+        "BF16" => (2, |bytes| each(bytes, |element| bf16::from_le_bytes(element).to_f64())),
+        _ => return None,
+    })
 }
 
 fn each<const SIZE: usize>(bytes: &[u8], widen: impl Fn([u8; SIZE]) -> f64) -> Vec<f64> {

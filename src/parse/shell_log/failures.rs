@@ -1,0 +1,370 @@
+//! Failures of training: each cause once, with its first line of evidence and its role.
+
+use bstr::ByteSlice;
+
+use super::super::redact::presentable;
+use super::evidence::{
+    Sign, TrainingFailureClass, Weight, sign_anywhere, sign_of_exception, sign_of_message,
+};
+use super::launcher::{self, ChildEnd, RootCauseReader};
+use super::roles;
+use super::traceback::{self, Part, Prelude, Traceback};
+
+/// The longest text of a failure, in characters.
+pub(super) const MAX_TEXT_CHARS: usize = 500;
+/// More failures than a log has causes.
+const MAX_FAILURES: usize = 64;
+/// Exceptions of one chain that are remembered.
+const MAX_CHAIN: usize = 16;
+/// Ranks whose tracebacks are followed at the same time.
+const MAX_STREAMS: usize = 64;
+/// A traceback begins within so many lines of what introduces it.
+const PRELUDE_REACH: u64 = 2;
+
+/// Whether a failure is the cause or an effect of another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// The cause.
+    Root,
+    /// Follows from another failure.
+    Cascade,
+}
+
+impl Role {
+    /// Returns the name used in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Root => "root",
+            Self::Cascade => "cascade",
+        }
+    }
+}
+
+/// A failure of training.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Why.
+    pub class: TrainingFailureClass,
+    /// Cause or effect.
+    pub role: Role,
+    /// The line of `text`, counted from 1.
+    pub line: u64,
+    /// The first line of evidence: readable, redacted, at most 500 characters.
+    pub text: String,
+}
+
+/// Where a failure was seen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    /// In a metric; nothing ended by it.
+    Metric,
+    /// In the output of training itself.
+    Process,
+    /// In what a launcher says of its child.
+    Launcher { informative: bool, is_torchrun: bool },
+}
+
+/// A failure with what decides about it.
+#[derive(Debug, Clone)]
+pub(super) struct Entry {
+    pub(super) source: Source,
+    weight: Weight,
+    pub(super) failure: Failure,
+    /// Which training of the log it belongs to.
+    pub(super) training: u32,
+    /// Its exceptions' lines without their digits: other ranks repeat them.
+    likenesses: Vec<String>,
+    /// What was last given out.
+    given: Option<Failure>,
+}
+
+/// Reads failures from the lines of a log.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FailureTracker {
+    entries: Vec<Entry>,
+    training: u32,
+    /// Tracebacks that are being read, by rank; `None` for output without a rank's prefix.
+    tracebacks: Vec<(Option<u32>, Traceback)>,
+    prelude: (Prelude, u64),
+    root_cause: RootCauseReader,
+    changed: bool,
+}
+
+impl FailureTracker {
+    /// Returns whether the next line matters whatever it holds.
+    pub(super) fn needs_every_line(&self) -> bool {
+        !self.tracebacks.is_empty() || self.root_cause.is_inside()
+    }
+
+    /// Returns whether a failure ended the present training.
+    pub(super) fn has_ended_training(&self) -> bool {
+        self.present().any(|entry| entry.source != Source::Metric)
+    }
+
+    /// Begins another training of the same log.
+    pub(super) fn begin_training(&mut self) {
+        self.training = self.training.saturating_add(1);
+        self.tracebacks.clear();
+        self.root_cause = RootCauseReader::default();
+    }
+
+    /// Takes note of what a metric shows.
+    pub(super) fn saw_metric(&mut self, class: TrainingFailureClass, line: u64, text: String) {
+        let sign = Sign { class, weight: Weight::Specific };
+        self.add(Source::Metric, sign, line, text);
+    }
+
+    /// Reads a line without escape sequences; a blank one ends the message of an exception.
+    pub(super) fn read(&mut self, line: u64, text: &[u8]) {
+        let (rank, text) = split_rank(text);
+        self.read_root_cause(line, text);
+        if text.contains_str(traceback::HEADER) {
+            self.read_header(rank, line, text);
+            return;
+        }
+        let part = self.read_traceback(rank, line, text);
+        match part {
+            Part::Inside | Part::Exception(_) | Part::Message => {}
+            Part::Other | Part::Over => self.read_other(line, text),
+        }
+    }
+
+    /// Gives the failures that are new or changed, with their indices.
+    pub(super) fn take_changes(&mut self) -> Vec<(usize, Failure)> {
+        if !std::mem::take(&mut self.changed) {
+            return Vec::new();
+        }
+        let roles: Vec<Role> =
+            self.entries.iter().map(|entry| roles::role_of(entry, &self.entries)).collect();
+        let mut changes = Vec::new();
+        for ((index, entry), role) in self.entries.iter_mut().enumerate().zip(roles) {
+            entry.failure.role = role;
+            if entry.given.as_ref() != Some(&entry.failure) {
+                entry.given = Some(entry.failure.clone());
+                changes.push((index, entry.failure.clone()));
+            }
+        }
+        changes
+    }
+
+    fn present(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.iter().filter(|entry| entry.training == self.training)
+    }
+
+    fn read_root_cause(&mut self, line: u64, text: &[u8]) {
+        if let Some(end) = self.root_cause.read(text) {
+            self.torchrun_ended(end, line, text);
+        }
+    }
+
+    fn read_header(&mut self, rank: Option<u32>, line: u64, text: &[u8]) {
+        let (prelude, at) = self.prelude;
+        let prelude =
+            if line.saturating_sub(at) <= PRELUDE_REACH { prelude } else { Prelude::None };
+        let known = self.tracebacks.iter().position(|(known, _)| *known == rank);
+        let traceback = match known.map(|at| self.tracebacks.swap_remove(at)) {
+            Some((_, before)) => before.header(line, text, prelude),
+            None => Traceback::begin(line, text, prelude),
+        };
+        if self.tracebacks.len() < MAX_STREAMS {
+            self.tracebacks.push((rank, traceback));
+        }
+    }
+
+    fn read_traceback(&mut self, rank: Option<u32>, line: u64, text: &[u8]) -> Part {
+        let Some(at) = self.tracebacks.iter().position(|(known, _)| *known == rank) else {
+            return Part::Other;
+        };
+        let (_, mut traceback) = self.tracebacks.swap_remove(at);
+        let part = traceback.line(line, text);
+        match &part {
+            Part::Exception(name) => {
+                traceback.failure = self.exception(&traceback, name, line, text);
+            }
+            Part::Message => self.message(&traceback, line, text),
+            Part::Inside | Part::Other | Part::Over => {}
+        }
+        if part != Part::Over {
+            self.tracebacks.push((rank, traceback));
+        }
+        part
+    }
+
+    /// Takes note of an exception; gives the index of its failure.
+    fn exception(
+        &mut self,
+        traceback: &Traceback,
+        name: &str,
+        line: u64,
+        text: &[u8],
+    ) -> Option<usize> {
+        let shown = presentable(text, MAX_TEXT_CHARS);
+        if let Some(end) = launcher::exception_end(name, text, traceback.context.is_launcher) {
+            let is_torchrun = name.ends_with("ChildFailedError");
+            return match self.torchrun_entry() {
+                Some(known) if is_torchrun => Some(known),
+                _ => self.add_launcher(end, is_torchrun, line, shown),
+            };
+        }
+        let sign = sign_of_exception(name, text, traceback.context);
+        let matters = match traceback.prelude {
+            Prelude::None => true,
+            Prelude::Ignored => false,
+            Prelude::Thread => sign.weight >= Weight::Specific,
+        };
+        if !matters {
+            return None;
+        }
+        match traceback.failure {
+            Some(index) => {
+                self.join_chain(index, sign, line, shown);
+                Some(index)
+            }
+            None => self.add(Source::Process, sign, line, shown),
+        }
+    }
+
+    /// A chain of exceptions is one failure, and its strongest line is its evidence. Of lines
+    /// that are equally strong but disagree, the last one is what ended the process.
+    fn join_chain(&mut self, index: usize, sign: Sign, line: u64, text: String) {
+        let Some(entry) = self.entries.get_mut(index) else { return };
+        if entry.likenesses.len() < MAX_CHAIN {
+            entry.likenesses.push(likeness(&text));
+        }
+        let is_specific = sign.weight >= Weight::Specific;
+        let disagrees = is_specific && sign.class != entry.failure.class;
+        if sign.weight > entry.weight || (sign.weight == entry.weight && disagrees) {
+            entry.weight = sign.weight;
+            entry.failure = Failure { class: sign.class, line, text, role: entry.failure.role };
+            self.changed = true;
+        }
+    }
+
+    /// A further line of a message decides only if it says more than the lines before it.
+    fn message(&mut self, traceback: &Traceback, line: u64, text: &[u8]) {
+        let (Some(index), Some(sign)) = (traceback.failure, sign_of_message(text)) else { return };
+        let is_stronger =
+            |entry: &&mut Entry| entry.source == Source::Process && sign.weight > entry.weight;
+        if let Some(entry) = self.entries.get_mut(index).filter(is_stronger) {
+            let text = presentable(text, MAX_TEXT_CHARS);
+            entry.weight = sign.weight;
+            entry.failure = Failure { class: sign.class, line, text, role: entry.failure.role };
+            self.changed = true;
+        }
+    }
+
+    /// Reads a line that belongs to no traceback.
+    fn read_other(&mut self, line: u64, text: &[u8]) {
+        let prelude = Prelude::of(text);
+        if prelude != Prelude::None {
+            self.prelude = (prelude, line);
+        }
+        if let Some(end) = launcher::agent_end(text) {
+            self.torchrun_ended(end, line, text);
+        } else if let Some(end) = launcher::shell_end(text) {
+            self.add_launcher(end, false, line, presentable(text, MAX_TEXT_CHARS));
+        } else if let Some(sign) = sign_of_other(text) {
+            self.add(Source::Process, sign, line, presentable(text, MAX_TEXT_CHARS));
+        }
+    }
+
+    fn torchrun_entry(&self) -> Option<usize> {
+        let is_torchrun =
+            |entry: &Entry| matches!(entry.source, Source::Launcher { is_torchrun: true, .. });
+        let is_present = |entry: &Entry| entry.training == self.training;
+        self.entries.iter().position(|entry| is_torchrun(entry) && is_present(entry))
+    }
+
+    /// Takes note of what torchrun says of its first failed child. The block that names the root
+    /// cause comes last and replaces what was said before.
+    fn torchrun_ended(&mut self, end: ChildEnd, line: u64, text: &[u8]) {
+        let text = presentable(text, MAX_TEXT_CHARS);
+        let known = self.torchrun_entry();
+        match known.and_then(|index| self.entries.get_mut(index)) {
+            Some(entry) => {
+                entry.source = Source::Launcher { informative: end.informative, is_torchrun: true };
+                entry.failure = Failure { class: end.class, line, text, role: entry.failure.role };
+                self.changed = true;
+            }
+            None => {
+                self.add_launcher(end, true, line, text);
+            }
+        }
+    }
+
+    fn add_launcher(
+        &mut self,
+        end: ChildEnd,
+        is_torchrun: bool,
+        line: u64,
+        text: String,
+    ) -> Option<usize> {
+        let source = Source::Launcher { informative: end.informative, is_torchrun };
+        self.add(source, Sign { class: end.class, weight: Weight::Generic }, line, text)
+    }
+
+    /// Adds a failure unless it repeats one that is known; gives the index of either.
+    fn add(&mut self, source: Source, sign: Sign, line: u64, text: String) -> Option<usize> {
+        let without_digits = likeness(&text);
+        let is_repeat = |entry: &Entry| {
+            entry.training == self.training
+                && entry.source == source
+                && (entry.likenesses.contains(&without_digits)
+                    || (entry.failure.class == sign.class && is_one_cause(sign.class)))
+        };
+        if let Some(known) = self.entries.iter().position(is_repeat) {
+            return Some(known);
+        }
+        if self.entries.len() >= MAX_FAILURES {
+            return None;
+        }
+        self.changed = true;
+        self.entries.push(Entry {
+            source,
+            weight: sign.weight,
+            failure: Failure { class: sign.class, role: Role::Root, line, text },
+            training: self.training,
+            likenesses: vec![without_digits],
+            given: None,
+        });
+        Some(self.entries.len() - 1)
+    }
+}
+
+/// Returns whether all failures of a class have one cause, whatever words each rank has for it.
+fn is_one_cause(class: TrainingFailureClass) -> bool {
+    matches!(
+        class,
+        TrainingFailureClass::OutOfMemory
+            | TrainingFailureClass::Nccl
+            | TrainingFailureClass::DiskFull
+            | TrainingFailureClass::Interrupted
+            | TrainingFailureClass::NonFinite
+            | TrainingFailureClass::Divergence
+    )
+}
+
+/// Returns what a line outside of tracebacks says; `what():` is C++'s exception line.
+fn sign_of_other(text: &[u8]) -> Option<Sign> {
+    if text.trim_ascii_start().starts_with(b"what():") {
+        sign_of_message(text)
+    } else {
+        sign_anywhere(text)
+    }
+}
+
+/// Splits `[rank0]: ` or `[default0]:` off a line.
+fn split_rank(text: &[u8]) -> (Option<u32>, &[u8]) {
+    let split = || {
+        let (label, rest) = text.strip_prefix(b"[")?.split_once_str("]:")?;
+        let digits = label.strip_prefix(b"rank").or_else(|| label.strip_prefix(b"default"))?;
+        let rank = digits.to_str().ok()?.parse().ok()?;
+        Some((Some(rank), rest.strip_prefix(b" ").unwrap_or(rest)))
+    };
+    split().unwrap_or((None, text))
+}
+
+/// Returns a text without its digits: process ids, ports and GPU numbers differ between ranks.
+fn likeness(text: &str) -> String {
+    text.chars().filter(|character| !character.is_ascii_digit()).collect()
+}

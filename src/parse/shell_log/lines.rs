@@ -1,0 +1,148 @@
+//! Splitting console output into frames, with bounded memory and at any chunking.
+//!
+//! A frame is what stands between two of `\r` and `\n`: progress bars overwrite their line by `\r`.
+//! A frame keeps at most [`HEAD_BYTES`] of its head and [`TAIL_BYTES`] of its tail, so a line of
+//! 100 MB is ordinary input.
+
+/// Bytes that are kept of a frame's beginning.
+const HEAD_BYTES: usize = 64 * 1024;
+/// Bytes that are kept of a longer frame's end.
+const TAIL_BYTES: usize = 16 * 1024;
+/// Stands for what was left out; it is no Python, so nothing can be parsed across the gap.
+const GAP: &[u8] = b" [...] ";
+
+/// What ended a frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FrameEnd {
+    /// `\r`: the line goes on.
+    Return,
+    /// `\n`: the line is complete.
+    Newline,
+    /// The input ended; nothing more will come.
+    EndOfInput,
+}
+
+/// Collects bytes until a frame is complete.
+#[derive(Debug, Clone, Default)]
+pub(super) struct FrameSplitter {
+    head: Vec<u8>,
+    tail: Vec<u8>,
+    /// Bytes that came after the head was full; more than `tail` holds if some were dropped.
+    beyond_head: usize,
+}
+
+impl FrameSplitter {
+    /// Gives every frame that `bytes` completes to `take`, in order.
+    pub(super) fn feed(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8], FrameEnd)) {
+        let mut start = 0;
+        for position in memchr::memchr2_iter(b'\r', b'\n', bytes) {
+            let piece = bytes.get(start..position).unwrap_or_default();
+            let end = match bytes.get(position) {
+                Some(b'\n') => FrameEnd::Newline,
+                _ => FrameEnd::Return,
+            };
+            start = position + 1;
+            if self.head.is_empty() && piece.len() <= HEAD_BYTES {
+                take(piece, end);
+            } else {
+                self.keep(piece);
+                take(self.join(), end);
+                self.clear();
+            }
+        }
+        self.keep(bytes.get(start..).unwrap_or_default());
+    }
+
+    /// Gives the frame that nothing completed, if there is one.
+    pub(super) fn finish(mut self, take: impl FnOnce(&[u8], FrameEnd)) {
+        if !self.head.is_empty() {
+            take(self.join(), FrameEnd::EndOfInput);
+        }
+    }
+
+    fn keep(&mut self, piece: &[u8]) {
+        let room = HEAD_BYTES.saturating_sub(self.head.len()).min(piece.len());
+        let (for_head, rest) = piece.split_at_checked(room).unwrap_or((piece, &[]));
+        self.head.extend_from_slice(for_head);
+        self.beyond_head = self.beyond_head.saturating_add(rest.len());
+        let useful = rest.len().saturating_sub(TAIL_BYTES);
+        self.tail.extend_from_slice(rest.get(useful..).unwrap_or_default());
+        // Trimming only at twice the size keeps many small pieces from moving the tail each time.
+        if self.tail.len() > 2 * TAIL_BYTES {
+            self.tail.drain(..self.tail.len() - TAIL_BYTES);
+        }
+    }
+
+    fn join(&mut self) -> &[u8] {
+        if self.beyond_head > TAIL_BYTES {
+            self.head.extend_from_slice(GAP);
+        }
+        let surplus = self.tail.len().saturating_sub(TAIL_BYTES);
+        self.head.extend_from_slice(self.tail.get(surplus..).unwrap_or_default());
+        &self.head
+    }
+
+    fn clear(&mut self) {
+        self.head.clear();
+        self.tail.clear();
+        self.beyond_head = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frames(input: &[u8], chunk: usize) -> Vec<(Vec<u8>, FrameEnd)> {
+        let mut frames = Vec::new();
+        let mut splitter = FrameSplitter::default();
+        for piece in input.chunks(chunk) {
+            splitter.feed(piece, |frame, end| frames.push((frame.to_vec(), end)));
+        }
+        splitter.finish(|frame, end| frames.push((frame.to_vec(), end)));
+        frames
+    }
+
+    #[test]
+    fn frames_end_in_returns_and_newlines() {
+        let expected = [
+            (b"a".to_vec(), FrameEnd::Return),
+            (b"b".to_vec(), FrameEnd::Newline),
+            (Vec::new(), FrameEnd::Newline),
+            (b"c".to_vec(), FrameEnd::EndOfInput),
+        ];
+        for chunk in 1..8 {
+            assert_eq!(frames(b"a\rb\n\nc", chunk), expected);
+        }
+    }
+
+    #[test]
+    fn memory_is_bounded_while_a_line_grows() {
+        let mut splitter = FrameSplitter::default();
+        for _ in 0..200 {
+            splitter.feed(&[b'x'; 9_000], |_, _| {});
+        }
+        assert!(splitter.head.capacity() + splitter.tail.capacity() <= 4 * HEAD_BYTES);
+    }
+
+    /// A line of any length costs bounded memory, and where the chunks end does not show.
+    #[test]
+    fn long_frames_keep_head_and_tail_at_any_chunking() {
+        for length in [HEAD_BYTES, HEAD_BYTES + 1, HEAD_BYTES + TAIL_BYTES, 400_000] {
+            let mut input: Vec<u8> =
+                (0_u32..).map(|n| b'a' + (n % 23) as u8).take(length).collect();
+            input.push(b'\n');
+            let whole = frames(&input, input.len());
+            assert_eq!(whole.len(), 1);
+            assert!(whole[0].0.len() <= HEAD_BYTES + TAIL_BYTES + GAP.len());
+            assert_eq!(whole[0].0.len() == length, length <= HEAD_BYTES + TAIL_BYTES);
+            assert!(
+                input[..length]
+                    .ends_with(&whole[0].0[HEAD_BYTES + GAP.len().min(length - HEAD_BYTES)..])
+            );
+            for chunk in [7, 4096, 70_000] {
+                assert_eq!(frames(&input, chunk), whole, "{length} by {chunk}");
+            }
+        }
+    }
+}

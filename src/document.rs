@@ -23,8 +23,6 @@ pub mod escape;
 pub mod note;
 
 #[cfg(test)]
-mod properties;
-#[cfg(test)]
 mod tests;
 
 use std::borrow::Cow;

@@ -85,6 +85,25 @@ pub fn task_loss_fill(observation: &Observation) -> Option<CellFill> {
     Some(CellFill { column: RunColumn::TaskLoss, value: format!("{loss:.3}") })
 }
 
+/// Returns the `Speed` cell: optimizer steps per second, two decimals.
+pub fn speed_fill(steps_per_second: f64) -> Option<CellFill> {
+    let is_known = steps_per_second.is_finite() && steps_per_second > 0.0;
+    let value = format!("{steps_per_second:.2}");
+    is_known.then_some(CellFill { column: RunColumn::Speed, value })
+}
+
+/// Returns the `WandB Link` cell; nothing for a text that is no web address.
+pub fn wandb_fill(url: &str) -> Option<CellFill> {
+    let value = format!("[link]({url})");
+    escape::is_web_address(url).then_some(CellFill { column: RunColumn::WandbLink, value })
+}
+
+/// Returns the `Git Tag` cell; nothing for a blank name.
+pub fn git_tag_fill(tag: &str) -> Option<CellFill> {
+    let value = escape::code(tag);
+    (!tag.trim().is_empty()).then_some(CellFill { column: RunColumn::GitTag, value })
+}
+
 /// Returns the `Conclusion` cell of a failed run:
 /// `**FAILED: effective rank 7.3 / 128 (gate 10/128) at checkpoint-15000.** [Note](…)`.
 pub fn conclusion_fill(observation: &Observation, note: &str, links: &Links) -> Option<CellFill> {

@@ -133,6 +133,16 @@ pub(super) fn link_target(path: &str) -> String {
     target
 }
 
+/// Returns whether a text is a web address that can stand in a link as it is.
+pub(super) fn is_web_address(text: &str) -> bool {
+    let is_plain = |byte: u8| {
+        byte.is_ascii_graphic()
+            && !matches!(byte, b'<' | b'>' | b'(' | b')' | b'`' | b'\\' | b'|' | b'"')
+    };
+    let is_web = text.starts_with("https://") || text.starts_with("http://");
+    is_web && text.len() <= 500 && text.bytes().all(is_plain)
+}
+
 /// Reads a cell's or heading's Markdown as text: without emphasis, code marks and link targets,
 /// `<br>` as a line break, white space collapsed. Of a very long cell only the start is read.
 pub fn reading(markdown: &[u8]) -> String {

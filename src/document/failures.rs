@@ -23,11 +23,14 @@ pub(super) fn append(
     if contains(file, line.note) {
         return Ok(None);
     }
-    let item = [item(line, links)];
-    match last_item(file) {
-        Some(last) => Ok(Some(splice::below(file, last, &item))),
-        None => splice::section(file, TITLE, &item).map(Some),
-    }
+    let item = item(line, links);
+    let Some((last, is_hidden)) = last_item(file) else {
+        return splice::section(file, TITLE, &[item]).map(Some);
+    };
+    splice::check_visible_below(file, last)?;
+    // HTML in an item goes on until a blank line.
+    let added = if is_hidden { vec![String::new(), item] } else { vec![item] };
+    Ok(Some(splice::below(file, last, &added)))
 }
 
 /// One item of the list.
@@ -61,8 +64,9 @@ fn item(line: &FailureLine<'_>, links: &Links) -> String {
 }
 
 /// Finds the last line of the last item in the first section of our title: its first line, and
-/// what follows without a blank line or with indentation.
-fn last_item(file: &[u8]) -> Option<Line> {
+/// what follows without a blank line or with indentation. Also returns whether that line is hidden
+/// in code or HTML.
+fn last_item(file: &[u8]) -> Option<(Line, bool)> {
     let is_title = |block: &Block| match block.kind {
         Kind::Heading(line) => splice::has_title(file, line, TITLE),
         _ => false,
@@ -89,7 +93,7 @@ fn last_item(file: &[u8]) -> Option<Line> {
         }
         after_blank = false;
         if is_open {
-            last = Some(block.line);
+            last = Some((block.line, block.kind == Kind::Hidden));
         }
     }
     last

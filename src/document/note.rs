@@ -282,14 +282,7 @@ fn item(text: &str, limit: usize) -> String {
 
 /// Prints a web address as a link, and anything else as text.
 fn address(text: &str) -> String {
-    let is_plain =
-        |byte: u8| byte.is_ascii_graphic() && !matches!(byte, b'<' | b'>' | b'`' | b'\\' | b'|');
-    let is_web = text.starts_with("https://") || text.starts_with("http://");
-    if is_web && text.len() <= EVIDENCE_LIMIT && text.bytes().all(is_plain) {
-        format!("<{text}>")
-    } else {
-        text_or_unknown(Some(text))
-    }
+    if escape::is_web_address(text) { format!("<{text}>") } else { text_or_unknown(Some(text)) }
 }
 
 fn text_or_unknown(text: Option<&str>) -> String {

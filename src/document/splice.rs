@@ -80,16 +80,28 @@ pub(super) fn under(file: &[u8], heading: Line, lines: &[String]) -> Splice {
     below(file, heading, &all)
 }
 
-fn append(file: &[u8], title: &str, lines: &[String]) -> Result<Splice, Held> {
-    if let Some(number) = markdown::survey(file).unclosed {
-        return Err(Held(format!(
+/// Checks that what comes below this line can be seen.
+///
+/// # Errors
+/// The line is the last one, inside a code fence or comment that is never closed.
+pub(super) fn check_visible_below(file: &[u8], line: Line) -> Result<(), Held> {
+    match markdown::survey(file).unclosed {
+        Some(number) if line.next == file.len() => Err(Held(format!(
             "the code fence or comment that begins in line {number} is never closed, so nothing \
              can be appended: close it"
-        )));
+        ))),
+        _ => Ok(()),
+    }
+}
+
+fn append(file: &[u8], title: &str, lines: &[String]) -> Result<Splice, Held> {
+    let last = last_line(file);
+    if let Some(last) = last {
+        check_visible_below(file, last)?;
     }
     let mut all = vec![format!("## {title}"), String::new()];
     all.extend_from_slice(lines);
-    let Some(last) = last_line(file) else {
+    let Some(last) = last else {
         return Ok(Splice { range: file.len()..file.len(), text: all.join("\n") + "\n" });
     };
     if !last.is_blank(file) {

@@ -1,1 +1,13 @@
-//! x
+//! Tests of whole edits: what `apply` and `contains` do to logs as people write them.
+
+#![expect(clippy::needless_raw_string_hashes, reason = "expect-test writes them")]
+
+mod captures;
+mod cells;
+mod failure_lines;
+mod notes;
+mod observation_rows;
+mod odd_files;
+mod properties;
+mod run_rows;
+mod support;

@@ -1,12 +1,17 @@
 //! The failure note's first section: *What happened*.
 
 use crate::model::checkpoint::TrainingPoint;
-use crate::model::measurement::{FiniteWeights, RankReading, definition};
+use crate::model::measurement::{FiniteWeights, GLOBAL_EFFECTIVE_RANK, RankReading, definition};
 use crate::model::observation::{Observation, ObservationOutcome};
 
-use super::super::cells;
-use super::super::escape::{self, CELL_LIMIT};
+use crate::document::cells;
+use crate::document::escape::{self, CELL_LIMIT};
+
 use super::{EVIDENCE_LIMIT, UNKNOWN, add, item, number};
+
+/// Readers know RankMe (2023), exp(entropy) of the same singular values.
+const BELOW_RANKME: &str =
+    " It is never larger than an entropy-based rank (RankMe) and often far smaller.";
 
 /// Writes the section: gate, value, threshold, definition, how far training was.
 pub(super) fn what_happened(observation: &Observation) -> String {
@@ -51,14 +56,11 @@ fn rank_facts(reading: &RankReading) -> String {
     } else {
         UNKNOWN.into()
     };
-    add(&mut facts, &format!("- Value: {name} {value} (`{}`).", reading.measurement));
+    add(&mut facts, &format!("- Value: {name} {value} ({}).", escape::code(&reading.measurement)));
     if let Some(definition) = definition(&reading.measurement) {
-        add(
-            &mut facts,
-            &format!(
-                "- Definition: {definition}. It is never larger than an entropy-based rank (RankMe) and often far smaller."
-            ),
-        );
+        let is_the_rank = reading.measurement == GLOBAL_EFFECTIVE_RANK;
+        let comparison = if is_the_rank { BELOW_RANKME } else { "" };
+        add(&mut facts, &format!("- Definition: {definition}.{comparison}"));
     }
     add(
         &mut facts,

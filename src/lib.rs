@@ -5,6 +5,10 @@ pub mod model;
 
 pub mod settings;
 
+pub mod watch;
+
+pub mod recognize;
+
 pub mod parse;
 
 pub mod judge;

@@ -1,0 +1,228 @@
+//! The worker: waits for hints, looks, and tells what changed. One thread of its own, because
+//! folders can hang.
+
+mod looks;
+mod plan;
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio::sync::mpsc::Sender;
+
+use super::hints::{Inbox, Pending};
+use super::scan::{Scanner, Thoroughness};
+use super::watches::Watches;
+use super::{WatchBackend, WatchConfig, WatchEvent};
+use crate::model::checkpoint::TrainingFolder;
+use crate::model::ids::RunId;
+use plan::{DueLooks, Todo};
+
+/// Without hints full scans come this often …
+const POLL_AT_LEAST: Duration = Duration::from_secs(2);
+/// … but so rarely that scanning takes at most one part in so many of one core.
+const POLL_SHARE: u32 = 100;
+/// Every so many full scans all watches are made anew.
+const RENEW_EVERY: u64 = 10;
+
+/// Watches the training folder until the inbox says stop or the receiver of events is dropped.
+///
+/// This blocks and is meant for a thread of its own. It never ends otherwise; a panic is a defect
+/// that the daemon must notice. Where hints cannot be had (`backend` is `poll`, a network file
+/// system, an exhausted limit of the kernel) a full scan is made every two seconds, less often if
+/// it takes longer than 20 ms, but never less often than `reconcile`.
+pub fn run(config: WatchConfig, output: Sender<WatchEvent>, inbox: &Arc<Inbox>) {
+    let mut worker = Worker::new(config, output, inbox);
+    // The only reason to end is to have been asked to.
+    let Err(Stopped) = worker.work();
+    tracing::debug!("the watch worker has ended");
+}
+
+/// The worker was asked to end, or nobody listens any more.
+#[derive(Debug)]
+struct Stopped;
+
+#[derive(Debug)]
+struct Worker {
+    config: WatchConfig,
+    output: Sender<WatchEvent>,
+    inbox: Arc<Inbox>,
+    scanner: Scanner,
+    watches: Watches,
+    due: DueLooks,
+    next_reconcile: Instant,
+    reconciles: u64,
+    /// The training folder as it was told last.
+    told_folder: Option<TrainingFolder>,
+    /// Runs that were told to be unreadable.
+    told_unreadable: BTreeMap<RunId, String>,
+    /// The problem with watching as it was told last.
+    told_problem: Option<String>,
+}
+
+impl Worker {
+    fn new(config: WatchConfig, output: Sender<WatchEvent>, inbox: &Arc<Inbox>) -> Self {
+        Self {
+            scanner: Scanner::new(config.scan_settings()),
+            watches: Watches::new(Arc::clone(inbox)),
+            inbox: Arc::clone(inbox),
+            config,
+            output,
+            due: DueLooks::default(),
+            next_reconcile: Instant::now(),
+            reconciles: 0,
+            told_folder: None,
+            told_unreadable: BTreeMap::new(),
+            told_problem: None,
+        }
+    }
+
+    fn work(&mut self) -> Result<Infallible, Stopped> {
+        self.reconcile(Telling::Changes)?;
+        self.tell(WatchEvent::FirstScanDone)?;
+        loop {
+            let pending = self.inbox.take(self.due.next().min(self.next_reconcile));
+            self.turn(pending)?;
+        }
+    }
+
+    /// Does what came in and what is due.
+    fn turn(&mut self, mut pending: Pending) -> Result<(), Stopped> {
+        self.go_on()?;
+        for path in &pending.lost {
+            self.watches.release(path);
+        }
+        let new_settings = pending.settings.take();
+        let has_new_settings = new_settings.is_some();
+        if let Some(settings) = new_settings {
+            self.apply(*settings);
+        }
+        if let Some(reason) = &pending.overflow {
+            // The end of a watch may be among what was lost.
+            self.watches.renew();
+            self.tell(WatchEvent::Overflow(reason.clone()))?;
+        }
+        let now = Instant::now();
+        if pending.rescan.is_some() {
+            self.reconcile(Telling::Everything)
+        } else if pending.overflow.is_some() || has_new_settings || now >= self.next_reconcile {
+            self.reconcile(Telling::Changes)?;
+            self.look_at_asked_runs(pending)
+        } else {
+            self.follow_hints(pending, now)
+        }
+    }
+
+    fn look_at_asked_runs(&mut self, pending: Pending) -> Result<(), Stopped> {
+        for run in pending.runs {
+            self.look_at_run(&run, Thoroughness::All, Telling::Everything)?;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, settings: WatchConfig) {
+        let same_place = settings.training == self.config.training
+            && settings.run_pattern.as_str() == self.config.run_pattern.as_str();
+        if same_place {
+            self.scanner.set_settle(settings.settle);
+        } else {
+            self.watches.retain(|_| false);
+            self.scanner = Scanner::new(settings.scan_settings());
+            self.told_folder = None;
+        }
+        self.config = settings;
+    }
+
+    /// Looks at everything. Hints only make this come sooner, so it is the guarantee.
+    fn reconcile(&mut self, telling: Telling) -> Result<(), Stopped> {
+        let started = Instant::now();
+        self.watches.choose_backend(self.config.backend, &self.config.training);
+        self.watches.retry();
+        self.reconciles += 1;
+        if self.reconciles.is_multiple_of(RENEW_EVERY) {
+            self.watches.renew();
+        }
+        self.due.clear();
+        for (run, _) in self.look_at_training_folder(telling)? {
+            self.look_at_run(&run, Thoroughness::All, telling)?;
+        }
+        let took = started.elapsed();
+        self.next_reconcile = Instant::now() + self.pause_after(took);
+        self.tell_problem()?;
+        self.tell(WatchEvent::Reconciled {
+            ended: Timestamp::now(),
+            took,
+            watches: self.watches.count(),
+            backend: self.watches.backend(),
+        })
+    }
+
+    /// Returns the time until the next full scan after one that took this long.
+    fn pause_after(&self, took: Duration) -> Duration {
+        let blind = self.watches.backend() == WatchBackend::Poll
+            || self.watches.problem().is_some()
+            || matches!(self.told_folder, Some(TrainingFolder::Unreadable(_)));
+        if blind {
+            self.config.reconcile.min(POLL_AT_LEAST.max(took.saturating_mul(POLL_SHARE)))
+        } else {
+            self.config.reconcile
+        }
+    }
+
+    /// Looks where the hints point, and at what is due.
+    fn follow_hints(&mut self, pending: Pending, now: Instant) -> Result<(), Stopped> {
+        let mut todo = Todo::from_hints(&pending.folders, self.scanner.root());
+        todo.checkpoints.extend(self.due.take(now));
+        if todo.training_folder {
+            let runs = self.look_at_training_folder(Telling::Changes)?;
+            let unknown = runs.into_iter().filter(|(run, at)| !self.scanner.knows(run, *at));
+            todo.runs.extend(unknown.map(|(run, _)| run));
+        }
+        for run in &todo.runs {
+            self.look_at_run(run, Thoroughness::New, Telling::Changes)?;
+        }
+        for (run, names) in todo.checkpoints_by_run() {
+            self.look_at_checkpoints(&run, &names)?;
+        }
+        self.look_at_asked_runs(pending)?;
+        self.tell_problem()
+    }
+
+    fn tell_run(&mut self, run: &RunId, tells: bool) -> Result<(), Stopped> {
+        match self.scanner.sighting(run) {
+            Some(sighting) if tells => self.tell(WatchEvent::Run(sighting)),
+            _ => Ok(()),
+        }
+    }
+
+    fn tell_problem(&mut self) -> Result<(), Stopped> {
+        let problem = self.watches.problem().map(str::to_owned);
+        if problem == self.told_problem {
+            return Ok(());
+        }
+        self.told_problem.clone_from(&problem);
+        self.tell(WatchEvent::Degraded(problem))
+    }
+
+    fn tell(&self, event: WatchEvent) -> Result<(), Stopped> {
+        self.output.blocking_send(event).map_err(|_| Stopped)
+    }
+
+    fn go_on(&self) -> Result<(), Stopped> {
+        if self.inbox.is_stopped() { Err(Stopped) } else { Ok(()) }
+    }
+}
+
+/// How much to tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Telling {
+    /// What differs from what was told last.
+    Changes,
+    /// Everything.
+    Everything,
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,217 @@
+//! The worker's looks: at the training folder, at a run, at single checkpoints. Each watches first
+//! and looks then, so that nothing falls between.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+
+use super::{Stopped, Telling, Worker};
+use crate::model::checkpoint::{Condition, TrainingFolder};
+use crate::model::ids::{CheckpointName, FolderIdentity, RunId};
+use crate::watch::scan::{ScanChange, ScanProblem, Thoroughness};
+use crate::watch::watches::Watched;
+use crate::watch::{WatchEvent, files};
+
+/// How many folders may appear one after the other on the way to the training folder before the
+/// next full scan has to do.
+const MAX_DEPTH: usize = 64;
+/// Time after which files that changed while they were read are read again. Their closing hints
+/// come sooner; this is for those that bring none.
+const READ_AGAIN_AFTER: Duration = Duration::from_millis(100);
+
+impl Worker {
+    /// Lists the training folder, watches it, and returns its runs.
+    pub(super) fn look_at_training_folder(
+        &mut self,
+        telling: Telling,
+    ) -> Result<Vec<(RunId, FolderIdentity)>, Stopped> {
+        let mut folder = self.scanner.list_training_folder();
+        // The folders on the way to it may appear one after the other while this looks; each new
+        // watch is followed by another look, so that none is missed.
+        for _ in 0..MAX_DEPTH {
+            if self.watch_training_folder(&folder) != Watched::New {
+                break;
+            }
+            folder = self.scanner.list_training_folder();
+        }
+        if folder_identity(&folder).is_some() && self.is_another_folder(&folder) {
+            self.scanner.forget();
+        }
+        let runs = match &folder {
+            TrainingFolder::Listed { runs, .. } => runs.clone(),
+            TrainingFolder::Missing | TrainingFolder::Unreadable(_) => Vec::new(),
+        };
+        if telling == Telling::Everything || self.told_folder.as_ref() != Some(&folder) {
+            self.tell(WatchEvent::TrainingFolder(folder.clone()))?;
+            self.told_folder = Some(folder);
+        }
+        Ok(runs)
+    }
+
+    /// Returns whether another folder than the one that was told last bears its path now.
+    fn is_another_folder(&self, folder: &TrainingFolder) -> bool {
+        self.told_folder.as_ref().and_then(folder_identity) != folder_identity(folder)
+    }
+
+    /// Watches the training folder, or its nearest ancestor while it is not there, and nothing that
+    /// is no longer in it.
+    fn watch_training_folder(&mut self, folder: &TrainingFolder) -> Watched {
+        let root = self.scanner.root().map(Path::to_owned);
+        match (folder, root) {
+            (TrainingFolder::Listed { identity, runs }, Some(root)) => {
+                self.watches.retain(|path| path == root || is_below_a_run(path, &root, runs));
+                self.watches.ensure(&root, *identity)
+            }
+            // What cannot be listed now may be the same again soon.
+            (TrainingFolder::Unreadable(_), Some(_)) => Watched::Already,
+            _ => {
+                let ancestor = nearest_ancestor(&self.config.training);
+                let Some((ancestor, identity)) = ancestor else { return Watched::Not };
+                self.watches.retain(|path| path == ancestor);
+                self.watches.ensure(&ancestor, identity)
+            }
+        }
+    }
+
+    pub(super) fn look_at_checkpoints(
+        &mut self,
+        run: &RunId,
+        names: &[CheckpointName],
+    ) -> Result<(), Stopped> {
+        self.go_on()?;
+        let mut change = ScanChange::None;
+        for name in names {
+            change = change.max(self.scanner.refresh_checkpoint(run, *name, Timestamp::now()));
+        }
+        change = change.max(self.attend_to_unfinished(run));
+        self.tell_run(run, change == ScanChange::Content)
+    }
+
+    pub(super) fn look_at_run(
+        &mut self,
+        run: &RunId,
+        thoroughness: Thoroughness,
+        telling: Telling,
+    ) -> Result<(), Stopped> {
+        self.go_on()?;
+        if !self.is_listed(run) {
+            return Ok(());
+        }
+        let is_new = self.watch_run(run) == Watched::New;
+        let thoroughness = if is_new { Thoroughness::All } else { thoroughness };
+        match self.scanner.refresh_run(run, thoroughness, Timestamp::now()) {
+            Ok(change) => {
+                let change = change.max(self.attend_to_unfinished(run));
+                let was_unreadable = self.told_unreadable.remove(run).is_some();
+                let least = match thoroughness {
+                    Thoroughness::All => ScanChange::Times,
+                    Thoroughness::New => ScanChange::Content,
+                };
+                let tells = telling == Telling::Everything || was_unreadable || change >= least;
+                self.tell_run(run, tells)
+            }
+            Err(ScanProblem::Vanished) => {
+                self.told_unreadable.remove(run);
+                self.inbox.note_folder(self.config.training.clone());
+                Ok(())
+            }
+            Err(ScanProblem::Unreadable(problem)) => {
+                let told = self.told_unreadable.insert(run.clone(), problem.clone());
+                if telling == Telling::Changes && told.as_ref() == Some(&problem) {
+                    return Ok(());
+                }
+                self.tell(WatchEvent::RunUnreadable { run: run.clone(), problem })
+            }
+        }
+    }
+
+    /// Returns whether a run is in the training folder; hints may be older than its last listing.
+    fn is_listed(&self, run: &RunId) -> bool {
+        match &self.told_folder {
+            Some(TrainingFolder::Listed { runs, .. }) => contains_run(runs, run.as_str()),
+            _ => false,
+        }
+    }
+
+    fn watch_run(&mut self, run: &RunId) -> Watched {
+        let Some(root) = self.scanner.root() else { return Watched::Not };
+        let folder = root.join(run.as_str());
+        match files::folder_identity(&folder) {
+            Ok((identity, _)) => self.watches.ensure(&folder, identity),
+            Err(_) => Watched::Not,
+        }
+    }
+
+    /// Watches what is not complete and looks at it once more if the watch is new: what happened
+    /// before the watch brought no hint. Complete checkpoints need none; a change to their folders'
+    /// list shows in the run's folder.
+    fn attend_to_unfinished(&mut self, run: &RunId) -> ScanChange {
+        let mut change = ScanChange::None;
+        let unfinished: Vec<_> = self
+            .scanner
+            .unfinished(run)
+            .map(|found| (found.name, found.sighting.folder.clone(), found.identity))
+            .collect();
+        for (name, folder, identity) in &unfinished {
+            if self.watches.ensure(folder, *identity) == Watched::New {
+                let again = self.scanner.refresh_checkpoint(run, *name, Timestamp::now());
+                change = change.max(again);
+            }
+        }
+        self.plan_looks(run);
+        self.release_finished(run);
+        change
+    }
+
+    /// Notes when to look again at what settles or changed while it was read.
+    fn plan_looks(&mut self, run: &RunId) {
+        let (now, time) = (Instant::now(), Timestamp::now());
+        for found in self.scanner.unfinished(run) {
+            let wait = match found.sighting.condition {
+                Condition::Settling { until } => {
+                    Duration::try_from(until.duration_since(time)).unwrap_or_default()
+                }
+                _ if found.changed_while_read => READ_AGAIN_AFTER,
+                _ => continue,
+            };
+            self.due.add(run, found.name, now + wait);
+        }
+    }
+
+    fn release_finished(&mut self, run: &RunId) {
+        let Some(root) = self.scanner.root() else { return };
+        let folder = root.join(run.as_str());
+        let unfinished: Vec<PathBuf> =
+            self.scanner.unfinished(run).map(|found| found.sighting.folder.clone()).collect();
+        self.watches.release_below(&folder, |path| unfinished.iter().any(|kept| kept == path));
+    }
+}
+
+fn folder_identity(folder: &TrainingFolder) -> Option<FolderIdentity> {
+    match folder {
+        TrainingFolder::Listed { identity, .. } => Some(*identity),
+        TrainingFolder::Missing | TrainingFolder::Unreadable(_) => None,
+    }
+}
+
+/// Returns whether a path below the training folder belongs to one of the runs.
+fn is_below_a_run(path: &Path, root: &Path, runs: &[(RunId, FolderIdentity)]) -> bool {
+    let below = path.strip_prefix(root).ok().and_then(|below| below.iter().next());
+    let name = below.and_then(|name| name.to_str());
+    name.is_some_and(|name| contains_run(runs, name))
+}
+
+/// Returns whether a run is in a list that is sorted by run.
+fn contains_run(runs: &[(RunId, FolderIdentity)], name: &str) -> bool {
+    runs.binary_search_by(|(run, _)| run.as_str().cmp(name)).is_ok()
+}
+
+/// Returns the deepest folder on the way to a path that exists.
+pub(super) fn nearest_ancestor(path: &Path) -> Option<(PathBuf, FolderIdentity)> {
+    path.ancestors().skip(1).find_map(|ancestor| {
+        let folder = ancestor.canonicalize().ok()?;
+        let (identity, _) = files::folder_identity(&folder).ok()?;
+        Some((folder, identity))
+    })
+}

@@ -15,4 +15,6 @@ pub mod judge;
 
 pub mod document;
 
+pub mod record;
+
 pub mod probe;

@@ -1,0 +1,331 @@
+//! The nouns of `model::journal` as rows: one function for each change, one for each table read.
+//!
+//! Bodies are JSON. The id columns beside a body are the authority: a renamed run changes them
+//! and leaves the bodies alone.
+
+use std::time::Duration;
+
+use rusqlite::types::Type;
+use rusqlite::{Connection, OptionalExtension, Row, Transaction as SqlTransaction, params};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use super::journal::CommitError;
+use crate::model::event::{NewEvent, StoredEvent};
+use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
+use crate::model::journal::{Change, KnownCheckpoint, KnownRun, Memory, Standing};
+use crate::model::observation::{Observation, ObservationOutcome};
+use crate::model::time::Moment;
+
+/// Writes one change into an open transaction.
+pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<(), CommitError> {
+    match change {
+        Change::Run(known) => write_run(sql, known),
+        Change::RunRenamed { from, to } => rename_run(sql, from, to),
+        Change::CheckpointComplete { checkpoint, content, time } => {
+            let body = to_body(content)?;
+            let pending = to_body(&Standing::Pending)?;
+            // Seen complete a second time, a content keeps its first time and its standing.
+            sql.execute(
+                "INSERT INTO checkpoints (run, checkpoint, digest, content, standing,
+                 first_complete) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                 ON CONFLICT (run, checkpoint, digest) DO UPDATE SET content = excluded.content",
+                params![
+                    checkpoint.run.as_str(),
+                    checkpoint.name.to_string(),
+                    content.digest.as_str(),
+                    body,
+                    pending,
+                    time.to_string()
+                ],
+            )?;
+            Ok(())
+        }
+        Change::Standing { checkpoint, digest, standing } => {
+            write_standing(sql, checkpoint, digest, standing)
+        }
+        Change::Observed(observation) => write_observation(sql, observation),
+        Change::NoteDecided { run, kind, file } => {
+            sql.execute(
+                "INSERT INTO notes (run, kind, file) VALUES (?1, ?2, ?3)
+                 ON CONFLICT (run, kind) DO NOTHING",
+                params![run.as_str(), kind, file],
+            )?;
+            Ok(())
+        }
+        // A process that is killed before its first scan ended leaves "which runs are old" to be
+        // decided anew.
+        Change::FirstScanEnded => {
+            sql.execute(
+                "INSERT OR IGNORE INTO facts (name, value) VALUES ('first_scan', 'ended')",
+                [],
+            )?;
+            Ok(())
+        }
+        Change::ModelTypeRejected { model_type, protocol } => {
+            sql.execute(
+                "INSERT INTO rejected_model_types (model_type, protocol) VALUES (?1, ?2)
+                 ON CONFLICT (model_type) DO UPDATE SET protocol = excluded.protocol",
+                params![model_type, protocol],
+            )?;
+            Ok(())
+        }
+    }
+}
+
+fn write_run(sql: &SqlTransaction<'_>, known: &KnownRun) -> Result<(), CommitError> {
+    sql.execute(
+        "INSERT INTO runs (run, body) VALUES (?1, ?2)
+         ON CONFLICT (run) DO UPDATE SET body = excluded.body",
+        params![known.run.as_str(), to_body(known)?],
+    )?;
+    Ok(())
+}
+
+fn write_standing(
+    sql: &SqlTransaction<'_>,
+    checkpoint: &CheckpointId,
+    digest: &Digest,
+    standing: &Standing,
+) -> Result<(), CommitError> {
+    let changed = sql.execute(
+        "UPDATE checkpoints SET standing = ?4
+         WHERE run = ?1 AND checkpoint = ?2 AND digest = ?3",
+        params![
+            checkpoint.run.as_str(),
+            checkpoint.name.to_string(),
+            digest.as_str(),
+            to_body(standing)?
+        ],
+    )?;
+    if changed == 0 {
+        tracing::warn!(%checkpoint, %digest, "standing of a content that is not known");
+    }
+    Ok(())
+}
+
+fn write_observation(sql: &SqlTransaction<'_>, made: &Observation) -> Result<(), CommitError> {
+    let id = &made.checkpoint;
+    let (run, name, digest) = (id.run.as_str(), id.name.to_string(), made.digest.as_str());
+    let exists = |condition: &str, value: &str| {
+        sql.query_row(
+            &format!(
+                "SELECT count(*) FROM observations
+                 WHERE run = ?1 AND checkpoint = ?2 AND {condition} = ?3"
+            ),
+            params![run, name, value],
+            |row| row.get::<_, i64>(0),
+        )
+        .map(|count| count > 0)
+    };
+    if exists("digest", digest)? {
+        return Err(CommitError::AlreadyObserved(id.clone(), made.digest.clone()));
+    }
+    let time = made.time.to_string();
+    if exists("time", &time)? {
+        return Err(CommitError::TimeTaken(id.clone(), made.time));
+    }
+    sql.execute(
+        "INSERT INTO observations (run, checkpoint, digest, time, verdict, body)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        params![run, name, digest, time, verdict_word(made), to_body(made)?],
+    )?;
+    sql.execute(
+        "UPDATE checkpoints SET standing = ?4
+         WHERE run = ?1 AND checkpoint = ?2 AND digest = ?3",
+        params![run, name, digest, to_body(&Standing::Observed)?],
+    )?;
+    Ok(())
+}
+
+fn verdict_word(observation: &Observation) -> String {
+    match &observation.outcome {
+        ObservationOutcome::Judged(judgment) => judgment.verdict.to_string(),
+        ObservationOutcome::AnalysisFailed { .. } => "analysis failed".to_owned(),
+    }
+}
+
+/// Moves everything of a run to another id, except events and outbox entries: those were decided
+/// and perhaps shown under the old name. Where both ids know the same content, one of them stays.
+fn rename_run(sql: &SqlTransaction<'_>, from: &RunId, to: &RunId) -> Result<(), CommitError> {
+    if from == to {
+        return Ok(());
+    }
+    let ids = params![from.as_str(), to.as_str()];
+    let observed = to_body(&Standing::Observed)?;
+    sql.execute("UPDATE OR REPLACE runs SET run = ?2 WHERE run = ?1", ids)?;
+    sql.execute(
+        "UPDATE checkpoints SET standing = ?3 WHERE run = ?2 AND EXISTS (
+             SELECT 1 FROM checkpoints AS old WHERE old.run = ?1 AND old.standing = ?3
+             AND old.checkpoint = checkpoints.checkpoint AND old.digest = checkpoints.digest)",
+        params![from.as_str(), to.as_str(), observed],
+    )?;
+    sql.execute("UPDATE OR IGNORE checkpoints SET run = ?2 WHERE run = ?1", ids)?;
+    sql.execute("DELETE FROM checkpoints WHERE run = ?1", [from.as_str()])?;
+    sql.execute(
+        "DELETE FROM observations WHERE run = ?1 AND EXISTS (
+             SELECT 1 FROM observations AS kept WHERE kept.run = ?2
+             AND kept.checkpoint = observations.checkpoint AND kept.digest = observations.digest)",
+        ids,
+    )?;
+    make_times_unique(sql, from, to)?;
+    sql.execute("UPDATE observations SET run = ?2 WHERE run = ?1", ids)?;
+    sql.execute("UPDATE OR IGNORE notes SET run = ?2 WHERE run = ?1", ids)?;
+    sql.execute("DELETE FROM notes WHERE run = ?1", [from.as_str()])?;
+    sql.execute("UPDATE OR REPLACE cells SET run = ?2 WHERE run = ?1", ids)?;
+    Ok(())
+}
+
+/// Moves the times of a run's observations by whole seconds where another run has them already.
+fn make_times_unique(
+    sql: &SqlTransaction<'_>,
+    from: &RunId,
+    to: &RunId,
+) -> Result<(), CommitError> {
+    let mut clashes = sql.prepare(
+        "SELECT old.id, old.checkpoint, old.time FROM observations AS old
+         JOIN observations AS kept USING (checkpoint, time)
+         WHERE old.run = ?1 AND kept.run = ?2",
+    )?;
+    let rows = clashes
+        .query_map(params![from.as_str(), to.as_str()], |row| {
+            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, moment(row, 2)?))
+        })?
+        .collect::<rusqlite::Result<Vec<_>>>()?;
+    for (id, checkpoint, mut time) in rows {
+        loop {
+            time = time.after(Duration::from_secs(1));
+            let taken: i64 = sql.query_row(
+                "SELECT count(*) FROM observations
+                 WHERE run IN (?1, ?2) AND checkpoint = ?3 AND time = ?4",
+                params![from.as_str(), to.as_str(), checkpoint, time.to_string()],
+                |row| row.get(0),
+            )?;
+            if taken == 0 {
+                break;
+            }
+        }
+        sql.execute(
+            "UPDATE observations SET time = ?2 WHERE id = ?1",
+            params![id, time.to_string()],
+        )?;
+    }
+    Ok(())
+}
+
+/// Gives each event its sequence number and writes it into an open transaction.
+pub(super) fn write_events(
+    sql: &SqlTransaction<'_>,
+    events: &[NewEvent],
+) -> Result<Vec<StoredEvent>, CommitError> {
+    let mut insert = sql.prepare("INSERT INTO events (run, body) VALUES (?1, ?2)")?;
+    let mut stored = Vec::with_capacity(events.len());
+    for event in events {
+        insert.execute(params![event.run.as_ref().map(RunId::as_str), to_body(event)?])?;
+        let seq = u64::try_from(sql.last_insert_rowid()).unwrap_or_default();
+        stored.push(StoredEvent { seq, event: event.clone() });
+    }
+    Ok(stored)
+}
+
+/// Returns the last sequence number that was given; 0 if none was.
+pub(super) fn last_seq(connection: &Connection) -> rusqlite::Result<u64> {
+    let seq: Option<i64> = connection
+        .query_row("SELECT seq FROM sqlite_sequence WHERE name = 'events'", [], |row| row.get(0))
+        .optional()?;
+    Ok(seq.and_then(|seq| u64::try_from(seq).ok()).unwrap_or_default())
+}
+
+/// Returns a fact about the journal itself.
+pub(super) fn fact(connection: &Connection, name: &str) -> rusqlite::Result<Option<String>> {
+    connection
+        .query_row("SELECT value FROM facts WHERE name = ?1", [name], |row| row.get(0))
+        .optional()
+}
+
+/// Reads all that the journal remembers, from one consistent state.
+pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
+    let read = connection.unchecked_transaction()?;
+    Ok(Memory {
+        journal: fact(&read, "journal")?.unwrap_or_default(),
+        fresh: fact(&read, "first_scan")?.is_none(),
+        last_seq: last_seq(&read)?,
+        runs: rows(&read, "SELECT run, body FROM runs ORDER BY id", |row| {
+            Ok(KnownRun { run: run_id(row, 0)?, ..body::<KnownRun>(row, 1)? })
+        })?,
+        checkpoints: rows(
+            &read,
+            "SELECT run, checkpoint, content, standing, first_complete FROM checkpoints
+             ORDER BY id",
+            |row| {
+                Ok(KnownCheckpoint {
+                    checkpoint: checkpoint_id(row)?,
+                    content: body(row, 2)?,
+                    standing: body(row, 3)?,
+                    first_complete: moment(row, 4)?,
+                })
+            },
+        )?,
+        observations: rows(
+            &read,
+            "SELECT run, checkpoint, body, time FROM observations ORDER BY id",
+            |row| {
+                let made: Observation = body(row, 2)?;
+                Ok(Observation { checkpoint: checkpoint_id(row)?, time: moment(row, 3)?, ..made })
+            },
+        )?,
+        notes: rows(&read, "SELECT run, kind, file FROM notes ORDER BY id", |row| {
+            Ok((run_id(row, 0)?, row.get(1)?, row.get(2)?))
+        })?,
+        rejected_model_types: rows(
+            &read,
+            "SELECT model_type, protocol FROM rejected_model_types ORDER BY model_type",
+            |row| Ok((row.get(0)?, row.get(1)?)),
+        )?,
+    })
+}
+
+fn rows<T>(
+    connection: &Connection,
+    sql: &str,
+    read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+) -> rusqlite::Result<Vec<T>> {
+    connection.prepare(sql)?.query_map([], read)?.collect()
+}
+
+fn run_id(row: &Row<'_>, column: usize) -> rusqlite::Result<RunId> {
+    Ok(RunId::new(row.get::<_, String>(column)?))
+}
+
+fn checkpoint_id(row: &Row<'_>) -> rusqlite::Result<CheckpointId> {
+    let name = row.get::<_, String>(1)?.parse::<CheckpointName>();
+    let name = name.map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(1, Type::Text, Box::new(error))
+    })?;
+    Ok(CheckpointId { run: run_id(row, 0)?, name })
+}
+
+fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Moment> {
+    let text: String = row.get(column)?;
+    Moment::parse(&text).ok_or_else(|| {
+        let problem = format!("`{text}` is not a time");
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, problem.into())
+    })
+}
+
+/// Reads a JSON body.
+pub(super) fn body<T: DeserializeOwned>(row: &Row<'_>, column: usize) -> rusqlite::Result<T> {
+    let text: String = row.get(column)?;
+    serde_json::from_str(&text).map_err(|error| {
+        rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+    })
+}
+
+/// Writes a JSON body, and reads it back: a number that is NaN becomes `null`, and where the noun
+/// has no room for an absent number, that has to be refused now rather than at the next start.
+pub(super) fn to_body<T: Serialize + DeserializeOwned>(noun: &T) -> Result<String, CommitError> {
+    let refused = |error: serde_json::Error| CommitError::Refused(error.to_string());
+    let text = serde_json::to_string(noun).map_err(refused)?;
+    serde_json::from_str::<T>(&text).map_err(refused)?;
+    Ok(text)
+}

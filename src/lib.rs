@@ -9,9 +9,13 @@ pub mod watch;
 
 pub mod recognize;
 
+pub mod schedule;
+
 pub mod parse;
 
 pub mod judge;
+
+pub mod engine;
 
 pub mod document;
 

@@ -1,0 +1,211 @@
+//! Pure. The only decider: `step(&mut World, Event, now)` turns what happened into effects.
+//!
+//! Total: every pair of state and event has an answer, and none of them reads a clock, a file or
+//! an environment. Effects are carried out by `daemon`; what comes of them returns as events.
+//!
+//! Invariants:
+//! - An event about a checkpoint's content leads to at most one observation of it.
+//! - Nothing is analyzed while the journal cannot commit.
+//! - *Gone* is concluded only from a listing without error of the same training folder.
+
+mod dispatch;
+mod documents;
+mod outcome;
+mod sightings;
+mod snapshot;
+#[cfg(test)]
+mod tests;
+pub mod world;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, ProgramFacts};
+use crate::model::checkpoint::{RunSighting, TrainingFolder};
+use crate::model::event::{Happening, NewEvent};
+use crate::model::ids::{CheckpointName, RunId};
+use crate::model::journal::{DocumentsState, Transaction};
+use crate::model::status::{HostStatus, Readiness};
+use crate::model::time::Moment;
+use crate::settings::Settings;
+
+pub use dispatch::idle;
+pub use snapshot::snapshot;
+pub use world::{RunFacts, World};
+
+/// Something that happened outside.
+#[derive(Debug)]
+pub enum Event {
+    /// The daemon's loop begins.
+    Started,
+    /// The training folder was listed, or could not be.
+    TrainingFolder(TrainingFolder),
+    /// A run folder was listed without error.
+    Run(RunSighting),
+    /// A run folder could not be listed.
+    RunUnreadable {
+        /// Which run.
+        run: RunId,
+        /// Why, and what to do.
+        problem: String,
+    },
+    /// Everything was scanned once.
+    FirstScanDone,
+    /// Everything was scanned again.
+    Reconciled {
+        /// When the scan ended.
+        ended: Moment,
+        /// How long it took.
+        took: Duration,
+        /// Watches in use.
+        watches: u64,
+        /// `inotify` or `poll`.
+        backend: &'static str,
+    },
+    /// Watching works worse than it should, or well again.
+    WatchDegraded(Option<String>),
+    /// Hints were lost; everything is being scanned anew.
+    WatchOverflow(String),
+    /// What the host offers for analyses.
+    Program(Box<ProgramFacts>, Readiness),
+    /// What a run's own files say of it.
+    RunFacts(RunId, RunFacts),
+    /// An order came to its end.
+    Analyzed(Box<AnalysisOutcome>),
+    /// A transaction is durable; the last sequence number.
+    Recorded(u64),
+    /// The journal cannot commit, or can again.
+    CommitTrouble(Option<String>),
+    /// The state of the documents.
+    Documents(DocumentsState),
+    /// A reading of the host, and the daemon's own resident memory in bytes.
+    Host(HostStatus, Option<u64>),
+    /// A new configuration, and the changed keys that need a restart.
+    Reloaded(Arc<Settings>, Vec<String>),
+    /// Time has passed.
+    Tick,
+    /// The daemon was asked to stop.
+    Stopping(String),
+}
+
+/// Something to do outside.
+#[derive(Debug)]
+#[must_use = "an effect that is dropped never happens"]
+pub enum Effect {
+    /// Commit this to the journal.
+    Record(Transaction),
+    /// Analyze this.
+    Analyze(Box<AnalysisOrder>),
+    /// Look at one run again, whether or not it changed.
+    RescanRun(RunId),
+    /// Look at everything again; the text says why.
+    RescanAll(String),
+    /// Find out what a run's own files say of it.
+    ReadRunFacts(RunId),
+}
+
+/// What one step decides, collected.
+#[derive(Debug, Default)]
+pub(crate) struct Decisions {
+    transaction: Transaction,
+    effects: Vec<Effect>,
+}
+
+impl Decisions {
+    fn event(&mut self, now: Moment, run: &RunId, name: Option<CheckpointName>, what: Happening) {
+        let run = Some(run.clone());
+        self.transaction.events.push(NewEvent { time: now, run, checkpoint: name, what });
+    }
+
+    fn daemon_event(&mut self, now: Moment, what: Happening) {
+        self.transaction.events.push(NewEvent { time: now, run: None, checkpoint: None, what });
+    }
+
+    fn into_effects(self) -> Vec<Effect> {
+        let record = (!self.transaction.is_empty()).then_some(Effect::Record(self.transaction));
+        record.into_iter().chain(self.effects).collect()
+    }
+}
+
+/// Takes one event in and returns what is to be done, in order: first what is to be made durable.
+#[must_use = "effects that are dropped never happen"]
+pub fn step(world: &mut World, event: Event, now: Moment) -> Vec<Effect> {
+    let mut decisions = Decisions::default();
+    world.now = now;
+    handle(world, event, now, &mut decisions);
+    dispatch::start_analyses(world, now, &mut decisions);
+    decisions.into_effects()
+}
+
+fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
+    match event {
+        Event::Started => started(world, now, out),
+        Event::TrainingFolder(folder) => sightings::training_folder(world, folder, now, out),
+        Event::Run(sighting) => sightings::run(world, sighting, now, out),
+        Event::RunUnreadable { run, problem } => world.run_mut(&run).problem = Some(problem),
+        Event::FirstScanDone => sightings::first_scan_done(world, out),
+        Event::Reconciled { ended, took, watches, backend } => {
+            world.watch.last_reconcile = Some(ended.to_string());
+            world.watch.reconcile_ms = Some(took.as_secs_f64() * 1000.0);
+            world.watch.watches = watches;
+            backend.clone_into(&mut world.watch.backend);
+        }
+        Event::WatchDegraded(reason) => watch_degraded(world, reason, now, out),
+        Event::WatchOverflow(reason) => watch_overflow(world, reason, now, out),
+        Event::Program(facts, readiness) => {
+            world.program = Some(*facts);
+            world.readiness = readiness;
+        }
+        Event::RunFacts(run, facts) => documents::run_facts(world, &run, facts, out),
+        Event::Analyzed(outcome) => outcome::analyzed(world, *outcome, now, out),
+        Event::Recorded(last_seq) => world.seq = last_seq,
+        Event::CommitTrouble(problem) => commit_trouble(world, problem, out),
+        Event::Documents(documents) => world.documents = documents,
+        Event::Host(host, own_memory) => {
+            world.host = host;
+            world.daemon.memory = own_memory;
+        }
+        Event::Reloaded(settings, needs_restart) => {
+            world.settings = settings;
+            out.daemon_event(now, Happening::ConfigReloaded { needs_restart });
+        }
+        Event::Tick => sightings::report_stuck(world, now, out),
+        Event::Stopping(reason) => {
+            world.stopping = true;
+            out.daemon_event(now, Happening::DaemonStopping { reason });
+        }
+    }
+}
+
+fn started(world: &World, now: Moment, out: &mut Decisions) {
+    let daemon = &world.daemon;
+    let version = daemon.version.clone();
+    let root = daemon.root.clone();
+    out.daemon_event(now, Happening::DaemonStarted { version, pid: daemon.pid, root });
+    let known = world.runs.iter().filter(|(_, run)| run.is_live());
+    out.effects.extend(known.map(|(id, _)| Effect::ReadRunFacts(id.clone())));
+}
+
+fn watch_degraded(world: &mut World, reason: Option<String>, now: Moment, out: &mut Decisions) {
+    if world.watch.degraded != reason
+        && let Some(reason) = reason.clone()
+    {
+        out.daemon_event(now, Happening::WatchDegraded { reason });
+    }
+    world.watch.degraded = reason;
+}
+
+fn watch_overflow(world: &mut World, reason: String, now: Moment, out: &mut Decisions) {
+    world.watch.overflows += 1;
+    out.daemon_event(now, Happening::Rescan { reason });
+}
+
+/// Sightings are idempotent, so those that came while nothing could be recorded are simply asked
+/// for again; keeping them would need memory without a bound.
+fn commit_trouble(world: &mut World, problem: Option<String>, out: &mut Decisions) {
+    let recovered = world.journal_problem.is_some() && problem.is_none();
+    world.journal_problem = problem;
+    if recovered && std::mem::take(&mut world.missed_sightings) {
+        out.effects.push(Effect::RescanAll("the journal can commit again".to_owned()));
+    }
+}

@@ -1,0 +1,246 @@
+//! Starting analyses: which content is next, and why each other one waits.
+
+use crate::model::analysis::{AnalysisOrder, Twin};
+use crate::model::event::Happening;
+use crate::model::ids::{CheckpointId, CheckpointName, Digest};
+use crate::model::journal::{Change, Standing};
+use crate::model::status::Readiness;
+use crate::model::time::Moment;
+use crate::schedule::command;
+use crate::schedule::queue::{self, Candidate};
+
+use super::world::{Content, Run, Running, World};
+use super::{Decisions, Effect};
+
+/// Whether a content can be analyzed now.
+pub(super) enum Turn {
+    /// It can.
+    Ready,
+    /// It waits; the text says for what.
+    Waits(String),
+}
+
+/// Starts as many analyses as may run at a time.
+pub(super) fn start_analyses(world: &mut World, now: Moment, out: &mut Decisions) {
+    while let Some((checkpoint, digest)) = next(world, now) {
+        if !start(world, &checkpoint, &digest, now, out) {
+            break;
+        }
+    }
+}
+
+/// Returns whether nothing is running and nothing could be started: what `--once` waits for.
+/// Final models that are settling count as something to wait for.
+pub fn idle(world: &World) -> bool {
+    let settling = |run: &Run| {
+        let is_settling = |condition: &crate::model::checkpoint::Condition| {
+            matches!(condition, crate::model::checkpoint::Condition::Settling { .. })
+        };
+        run.present.values().any(|present| is_settling(&present.condition))
+    };
+    world.first_scan_done
+        && world.readiness != Readiness::Checking
+        && world.running.is_empty()
+        && next(world, world.now).is_none()
+        && !world.runs.values().any(settling)
+}
+
+fn may_start(world: &World) -> bool {
+    !world.stopping
+        && world.journal_problem.is_none()
+        && world.first_scan_done
+        && matches!(world.readiness, Readiness::Ready { .. })
+        && world.running.len() < world.settings.analysis.max_concurrent
+}
+
+fn next(world: &World, now: Moment) -> Option<(CheckpointId, Digest)> {
+    if !may_start(world) {
+        return None;
+    }
+    let ready = world.pending.iter().filter_map(|(checkpoint, digest)| {
+        let content = world.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)?;
+        matches!(turn(world, checkpoint, content, now), Turn::Ready).then(|| Candidate {
+            checkpoint: checkpoint.clone(),
+            first_complete: content.first_complete.timestamp(),
+        })
+    });
+    // A final model whose twin still has to be measured lends that twin its place.
+    let first = queue::order(ready.collect()).into_iter().next()?;
+    let checkpoint = first.checkpoint;
+    let run = world.runs.get(&checkpoint.run)?;
+    let digest = run.present_complete(checkpoint.name)?.digest.clone();
+    Some((checkpoint, digest))
+}
+
+/// Says whether a pending content can be analyzed now, or what it waits for.
+pub(super) fn turn(
+    world: &World,
+    checkpoint: &CheckpointId,
+    content: &Content,
+    now: Moment,
+) -> Turn {
+    let waits = |reason: &str| Turn::Waits(reason.to_owned());
+    let Some(run) = world.runs.get(&checkpoint.run) else { return waits("its run is unknown") };
+    let is_running = |running: &Running| {
+        running.checkpoint == *checkpoint && running.digest == content.complete.digest
+    };
+    if world.running.iter().any(is_running) {
+        return waits("it is being analyzed");
+    }
+    if let Standing::Waiting { retry_at, class, attempt, .. } = &content.standing
+        && *retry_at > now.timestamp()
+    {
+        let at = Moment::new(*retry_at, now.offset()).table_form();
+        let class = class.as_str();
+        return Turn::Waits(format!("attempt {attempt} failed ({class}), next try at {at}"));
+    }
+    let on_disk = run.present_complete(checkpoint.name);
+    if on_disk.is_none_or(|complete| complete.digest != content.complete.digest) {
+        return waits("its files are not there as they were; waiting for the next scan");
+    }
+    if run.present.get(&checkpoint.name).is_some_and(|present| present.stale) {
+        return waits("its files changed during the analysis; waiting for the next scan");
+    }
+    if let Some(program) = &world.program {
+        let settings = &world.settings.analysis;
+        let config = &content.complete.config;
+        let template = command::template(program, settings, checkpoint, config, &world.rejected);
+        if let Err(problem) = template {
+            return Turn::Waits(problem);
+        }
+    }
+    match twin_owed(world, run, checkpoint, content) {
+        Some(twin) => Turn::Waits(format!("its weights may be those of {twin}, which goes first")),
+        None => Turn::Ready,
+    }
+}
+
+/// Returns the checkpoint with possibly the same weights that is still to be measured.
+fn twin_owed(
+    world: &World,
+    run: &Run,
+    checkpoint: &CheckpointId,
+    content: &Content,
+) -> Option<CheckpointName> {
+    if checkpoint.name != CheckpointName::Final {
+        return None;
+    }
+    let owed = |name: &CheckpointName, other: &Content| {
+        let id = CheckpointId { run: checkpoint.run.clone(), name: *name };
+        other.complete.weights_digest == content.complete.weights_digest
+            && run.present_complete(*name).is_some_and(|on| on.digest == other.complete.digest)
+            && matches!(turn_of_step(world, &id, other), Owed::Soon)
+    };
+    run.contents
+        .iter()
+        .filter(|(name, _)| **name != CheckpointName::Final)
+        .find_map(|(name, others)| others.iter().any(|other| owed(name, other)).then_some(*name))
+}
+
+enum Owed {
+    /// It is running or can be started.
+    Soon,
+    /// It failed, was observed, or waits for something.
+    No,
+}
+
+fn turn_of_step(world: &World, id: &CheckpointId, content: &Content) -> Owed {
+    let running = world.running.iter().any(|one| one.checkpoint == *id);
+    let pending = matches!(content.standing, Standing::Pending | Standing::Started { .. });
+    if running || (pending && matches!(turn(world, id, content, world.now), Turn::Ready)) {
+        Owed::Soon
+    } else {
+        Owed::No
+    }
+}
+
+fn start(
+    world: &mut World,
+    checkpoint: &CheckpointId,
+    digest: &Digest,
+    now: Moment,
+    out: &mut Decisions,
+) -> bool {
+    let Some(order) = order(world, checkpoint, digest) else { return false };
+    let (attempt, interruptions) = (order.attempt, interruptions(world, checkpoint, digest));
+    let failing_since = match standing(world, checkpoint, digest) {
+        Some(Standing::Waiting { since, .. }) => Some(*since),
+        _ => None,
+    };
+    world.running.push(Running {
+        number: order.number,
+        checkpoint: checkpoint.clone(),
+        digest: digest.clone(),
+        attempt,
+        failing_since,
+        protocol: order.program.protocol.clone(),
+        model_type: order.program.model_type.clone(),
+        since: now,
+    });
+    world.next_order += 1;
+    out.transaction.changes.push(Change::Standing {
+        checkpoint: checkpoint.clone(),
+        digest: digest.clone(),
+        standing: Standing::Started { attempt, interruptions },
+    });
+    let what = Happening::AnalysisStarted { attempt, digest: digest.clone() };
+    out.event(now, &checkpoint.run, Some(checkpoint.name), what);
+    out.effects.push(Effect::Analyze(Box::new(order)));
+    true
+}
+
+fn standing<'a>(
+    world: &'a World,
+    checkpoint: &CheckpointId,
+    digest: &Digest,
+) -> Option<&'a Standing> {
+    let content = world.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)?;
+    Some(&content.standing)
+}
+
+fn interruptions(world: &World, checkpoint: &CheckpointId, digest: &Digest) -> u32 {
+    let run = world.runs.get(&checkpoint.run);
+    run.and_then(|run| run.content(checkpoint.name, digest)).map_or(0, |one| one.interruptions)
+}
+
+fn order(world: &World, checkpoint: &CheckpointId, digest: &Digest) -> Option<AnalysisOrder> {
+    let run = world.runs.get(&checkpoint.run)?;
+    let present = run.present.get(&checkpoint.name)?;
+    let content = run.content(checkpoint.name, digest)?;
+    let config = &content.complete.config;
+    let settings = &world.settings.analysis;
+    let program =
+        command::template(world.program.as_ref()?, settings, checkpoint, config, &world.rejected);
+    let attempt = match &content.standing {
+        Standing::Waiting { attempt, .. } => attempt + 1,
+        _ => 1,
+    };
+    Some(AnalysisOrder {
+        number: world.next_order,
+        checkpoint: checkpoint.clone(),
+        folder: present.folder.clone(),
+        signature: present.signature,
+        content: content.complete.clone(),
+        attempt,
+        program: program.ok()?,
+        twin: twin(run, checkpoint, content),
+    })
+}
+
+/// Returns an observed checkpoint of the run whose weights may be those of this final model.
+fn twin(run: &Run, checkpoint: &CheckpointId, content: &Content) -> Option<Twin> {
+    if checkpoint.name != CheckpointName::Final {
+        return None;
+    }
+    let fits = |observation: &&crate::model::observation::Observation| {
+        observation.checkpoint.name != CheckpointName::Final
+            && observation.judgment().is_some()
+            && observation.weights_digest == content.complete.weights_digest
+            && observation.config == content.complete.config
+    };
+    let observation = run.observations.iter().rev().find(fits)?;
+    Some(Twin {
+        name: observation.checkpoint.name,
+        weights_sha256: observation.weights_sha256.clone()?,
+    })
+}

@@ -1,0 +1,255 @@
+//! The status snapshot, computed from the world on demand.
+
+use crate::model::checkpoint::Condition;
+use crate::model::ids::{CheckpointId, CheckpointName, RunId};
+use crate::model::journal::Standing;
+use crate::model::measurement::RankReading;
+use crate::model::observation::{Observation, ObservationOutcome};
+use crate::model::status::{
+    CheckpointCounts, QueueEntry, Readiness, RunStatus, RunningAnalysis, Status,
+};
+use crate::model::time::Moment;
+use crate::schedule::queue::{self, Candidate};
+
+use super::dispatch::{Turn, turn};
+use super::world::{Run, World};
+
+/// A queue is shown to people; more entries than this are only counted.
+const SHOWN_QUEUE: usize = 200;
+const SHOWN_INCOMPLETE: usize = 10;
+
+/// Returns what the daemon knows at this moment.
+pub fn snapshot(world: &World, now: Moment) -> Status {
+    let mut runs: Vec<(Option<crate::model::Timestamp>, RunStatus)> = world
+        .runs
+        .iter()
+        .filter(|(_, run)| run.known.is_some() || !run.present.is_empty())
+        .map(|(id, run)| (run.newest_change, run_status(world, id, run)))
+        .collect();
+    runs.sort_by(|left, right| right.0.cmp(&left.0).then_with(|| left.1.run.cmp(&right.1.run)));
+    let mut daemon = world.daemon.clone();
+    daemon.uptime_seconds = now.since(world.started.timestamp()).as_secs();
+    daemon.journal_problem.clone_from(&world.journal_problem);
+    daemon.seq = world.seq;
+    let mut watch = world.watch.clone();
+    watch.training_folder = match (&world.training_problem, world.training_identity) {
+        (Some(problem), _) => problem.clone(),
+        (None, Some(_)) => "listed".to_owned(),
+        (None, None) => "not looked at yet".to_owned(),
+    };
+    Status {
+        time: now.to_string(),
+        runs: runs.into_iter().map(|(_, status)| status).collect(),
+        analysis: world.readiness.clone(),
+        queue: queue_entries(world, now),
+        running: world.running.iter().map(running).collect(),
+        documents: world.documents.clone(),
+        watch,
+        host: world.host.clone(),
+        daemon,
+        problems: problems(world),
+    }
+}
+
+fn running(one: &super::world::Running) -> RunningAnalysis {
+    RunningAnalysis {
+        run: one.checkpoint.run.clone(),
+        checkpoint: one.checkpoint.name.to_string(),
+        since: one.since.whole_seconds().to_string(),
+        attempt: one.attempt,
+    }
+}
+
+fn problems(world: &World) -> Vec<String> {
+    let mut problems = Vec::new();
+    problems.extend(
+        world.journal_problem.as_ref().map(|why| format!("the journal cannot commit: {why}")),
+    );
+    if let Readiness::NotReady { problem } = &world.readiness {
+        problems.push(format!("analyses cannot run: {problem}"));
+    }
+    problems.extend(world.training_problem.clone());
+    problems.extend(world.watch.degraded.clone());
+    let held = world.documents.held.iter();
+    problems.extend(held.map(|held| format!("`{}` is held: {}", held.document, held.reason)));
+    let unreadable = world.runs.iter().filter_map(|(id, run)| {
+        run.problem.as_ref().map(|problem| format!("run `{id}`: {problem}"))
+    });
+    problems.extend(unreadable);
+    for (id, run) in &world.runs {
+        for (name, present) in &run.present {
+            match &present.condition {
+                Condition::Unreadable { problem } | Condition::Damaged { problem } => {
+                    problems.push(format!("{id}/{name}: {problem}"));
+                }
+                _ => {}
+            }
+        }
+    }
+    problems
+}
+
+fn queue_entries(world: &World, now: Moment) -> Vec<QueueEntry> {
+    let candidates = world.pending.iter().filter_map(|(checkpoint, digest)| {
+        let content = world.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)?;
+        let first_complete = content.first_complete.timestamp();
+        Some(Candidate { checkpoint: checkpoint.clone(), first_complete })
+    });
+    queue::order(candidates.collect())
+        .into_iter()
+        .filter(|candidate| !is_running(world, &candidate.checkpoint))
+        .take(SHOWN_QUEUE)
+        .map(|candidate| QueueEntry {
+            reason: waits_for(world, &candidate.checkpoint, now),
+            run: candidate.checkpoint.run,
+            checkpoint: candidate.checkpoint.name.to_string(),
+        })
+        .collect()
+}
+
+fn is_running(world: &World, checkpoint: &CheckpointId) -> bool {
+    world.running.iter().any(|running| running.checkpoint == *checkpoint)
+}
+
+fn waits_for(world: &World, checkpoint: &CheckpointId, now: Moment) -> String {
+    let owed = world.pending.iter().find(|(id, _)| id == checkpoint);
+    let content = owed.and_then(|(id, digest)| {
+        world.runs.get(&id.run).and_then(|run| run.content(id.name, digest))
+    });
+    let Some(content) = content else { return "unknown".to_owned() };
+    if let Turn::Waits(reason) = turn(world, checkpoint, content, now) {
+        return reason;
+    }
+    if world.journal_problem.is_some() {
+        return "nothing is started while the journal cannot commit".to_owned();
+    }
+    match &world.readiness {
+        Readiness::NotReady { problem } => problem.clone(),
+        Readiness::Checking => "the analysis program is being checked".to_owned(),
+        Readiness::Ready { .. } => "its turn comes after those before it".to_owned(),
+    }
+}
+
+fn run_status(world: &World, id: &RunId, run: &Run) -> RunStatus {
+    let newest = run.observations.iter().rev().find(|one| one.judgment().is_some());
+    let rank = newest.and_then(|one| one.judgment()).and_then(|judgment| judgment.rank.as_ref());
+    let metrics = run
+        .present
+        .keys()
+        .rev()
+        .find_map(|name| run.present_complete(*name)?.training.clone())
+        .or_else(|| run.observations.iter().rev().find_map(|one| one.training.clone()));
+    let (state, evidence) = state(world, id, run);
+    RunStatus {
+        run: id.clone(),
+        state,
+        evidence,
+        step: metrics.as_ref().map(|point| point.step),
+        total_steps: metrics.as_ref().and_then(|point| point.total_steps),
+        eta: None,
+        eta_basis: "unknown: this version does not follow shell logs".to_owned(),
+        metrics,
+        checkpoints: counts(run),
+        verdict: newest.and_then(|one| one.judgment()).map(|judgment| judgment.verdict),
+        reasons: reasons(run),
+        rank: rank.map(|rank| rank.value),
+        rank_measurement: rank.map(|rank| rank.measurement.clone()),
+        concepts: newest.and_then(|one| one.concepts),
+        trajectory: trajectory(run),
+        shell_log: run.facts.shell_log.clone(),
+        wandb_url: run.facts.wandb_url.clone(),
+        failure_notes: run.notes.values().map(|file| note_path(world, file)).collect(),
+        incomplete: incomplete(run, world.now),
+    }
+}
+
+fn note_path(world: &World, file: &str) -> String {
+    let paths = &world.settings.paths;
+    super::documents::relative(&paths.root, &paths.run_reports.join(file))
+}
+
+fn state(world: &World, id: &RunId, run: &Run) -> (String, String) {
+    let (state, evidence) = match &run.known {
+        Some(known) if known.gone => ("gone", "its folder was deleted".to_owned()),
+        Some(known) if known.old_since.is_some() => {
+            ("old", "no file changed shortly before the first start; listed only".to_owned())
+        }
+        None if is_shadow(world, id, run) => {
+            ("rank shadow", "another rank's folder of the same training".to_owned())
+        }
+        _ if has_final(run) => ("complete", "its final model is there".to_owned()),
+        _ => ("unknown", "this version judges by checkpoints, not by shell logs".to_owned()),
+    };
+    (state.to_owned(), evidence)
+}
+
+/// A shadow has nothing of a model anywhere; a sibling that is known has shown something.
+fn is_shadow(world: &World, id: &RunId, run: &Run) -> bool {
+    let others = world.runs.iter().filter(|(other, _)| *other != id);
+    let siblings = others.map(|(other, run)| (other, run.known.is_some() || run.holds_model));
+    crate::recognize::rank_shadow(id, run.holds_model, siblings).is_some()
+}
+
+fn has_final(run: &Run) -> bool {
+    run.present_complete(CheckpointName::Final).is_some()
+        || run.contents.contains_key(&CheckpointName::Final)
+}
+
+fn counts(run: &Run) -> CheckpointCounts {
+    let contents = || run.contents.values().flatten();
+    let count = |wanted: fn(&Standing) -> bool| {
+        contents().filter(|content| wanted(&content.standing)).count() as u64
+    };
+    let unseen = |name: &&CheckpointName| !run.contents.contains_key(*name);
+    let complete = contents().count() as u64;
+    CheckpointCounts {
+        seen: complete + run.present.keys().filter(unseen).count() as u64,
+        complete,
+        analyzed: count(|standing| *standing == Standing::Observed),
+        pending: count(|standing| !matches!(standing, Standing::Observed | Standing::Gone)),
+        gone: count(|standing| *standing == Standing::Gone),
+    }
+}
+
+fn reasons(run: &Run) -> Vec<String> {
+    match run.observations.last().map(|one| &one.outcome) {
+        Some(ObservationOutcome::Judged(judgment)) => {
+            judgment.reasons.iter().chain(&judgment.remarks).cloned().collect()
+        }
+        Some(ObservationOutcome::AnalysisFailed { class, .. }) => {
+            vec![format!("analysis failed: {}", class.as_str())]
+        }
+        None => Vec::new(),
+    }
+}
+
+/// Trends are not drawn across different protocols, nor across different measurements.
+fn trajectory(run: &Run) -> Vec<(u64, f64)> {
+    let rank = |one: &Observation| -> Option<RankReading> { one.judgment()?.rank.clone() };
+    let Some(newest) = run.observations.iter().rev().find(|one| rank(one).is_some()) else {
+        return Vec::new();
+    };
+    let measurement = rank(newest).map(|rank| rank.measurement);
+    let mut points: Vec<(u64, f64)> = run
+        .observations
+        .iter()
+        .filter(|one| one.protocol == newest.protocol)
+        .filter_map(|one| Some((one.checkpoint.name.step()?, rank(one)?)))
+        .filter(|(_, rank)| Some(&rank.measurement) == measurement.as_ref())
+        .map(|(step, rank)| (step, rank.value))
+        .collect();
+    points.sort_by_key(|point| point.0);
+    points
+}
+
+fn incomplete(run: &Run, now: Moment) -> Vec<(String, String)> {
+    let describe = |condition: &Condition| match condition {
+        Condition::Complete(_) => None,
+        other => Some(crate::recognize::describe(other, now.timestamp())),
+    };
+    run.present
+        .iter()
+        .filter_map(|(name, present)| Some((name.to_string(), describe(&present.condition)?)))
+        .take(SHOWN_INCOMPLETE)
+        .collect()
+}

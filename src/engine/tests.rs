@@ -1,0 +1,690 @@
+//! The decider held against its contract: scripted histories, then random ones.
+
+use std::path::{Path, PathBuf};
+
+use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
+
+use super::*;
+use crate::model::Timestamp;
+use crate::model::analysis::{AnalysisResult, FailureClass, ProgramKind};
+use crate::model::checkpoint::{
+    CheckpointSighting, CompleteCheckpoint, Condition, ModelConfig, TrainingPoint,
+};
+use crate::model::ids::{CheckpointId, Digest, FolderIdentity};
+use crate::model::journal::{Change, KnownCheckpoint, Memory, Standing};
+use crate::model::measurement::{Report, ReportSource};
+use crate::model::observation::{DocumentEdit, Observation};
+use crate::model::status::DaemonStatus;
+
+const RUN: &str = "diffusion_H64L2C128D2_20261123_063802";
+const HOME: FolderIdentity = FolderIdentity { device: 1, inode: 2 };
+
+/// A world with a journal made of what was recorded, so that it can be started again.
+struct Play {
+    world: World,
+    now: Moment,
+    orders: Vec<AnalysisOrder>,
+    memory: Memory,
+    events: Vec<Happening>,
+    documents: Vec<DocumentEdit>,
+    rescans: usize,
+    inode: u64,
+}
+
+impl Play {
+    /// Starts on a project whose first scan is long over.
+    fn new() -> Self {
+        let mut play = Self::first_start();
+        play.event(Event::FirstScanDone);
+        play
+    }
+
+    fn first_start() -> Self {
+        let memory = Memory { fresh: true, ..Memory::default() };
+        let now = Moment::parse("2026-11-23T08:00:00+01:00").unwrap_or(EPOCH);
+        let world = world(memory.clone(), now);
+        let mut play = Self {
+            world,
+            now,
+            orders: Vec::new(),
+            memory,
+            events: Vec::new(),
+            documents: Vec::new(),
+            rescans: 0,
+            inode: 100,
+        };
+        play.prepare();
+        play
+    }
+
+    fn prepare(&mut self) {
+        let facts = ProgramFacts {
+            kind: ProgramKind::Script,
+            argv: vec!["analysis".to_owned(), "{model_type}".to_owned()],
+            python: Ok("python".to_owned()),
+            environment: std::collections::BTreeMap::new(),
+            protocol: "aaaa1111".to_owned(),
+            root: PathBuf::from("/project"),
+            cores: 4,
+        };
+        let readiness = Readiness::Ready { program: "analysis".to_owned() };
+        self.event(Event::Program(Box::new(facts), readiness));
+        self.list(&[RUN], HOME);
+    }
+
+    /// The daemon dies and starts again with what the journal holds.
+    fn restart(&mut self) {
+        self.orders.clear();
+        self.world = world(self.memory.clone(), self.now);
+        self.prepare();
+        self.event(Event::FirstScanDone);
+    }
+
+    fn later(&mut self, seconds: u64) {
+        self.now = self.now.after(Duration::from_secs(seconds));
+        self.event(Event::Tick);
+    }
+
+    fn event(&mut self, event: Event) {
+        self.now = self.now.after(Duration::from_millis(10));
+        for effect in step(&mut self.world, event, self.now) {
+            match effect {
+                Effect::Record(transaction) => self.record(transaction),
+                Effect::Analyze(order) => self.orders.push(*order),
+                Effect::RescanRun(_) | Effect::RescanAll(_) => self.rescans += 1,
+                Effect::ReadRunFacts(_) => {}
+            }
+        }
+    }
+
+    /// What the journal makes of a transaction; see `record` for the real one.
+    fn record(&mut self, transaction: Transaction) {
+        self.events.extend(transaction.events.into_iter().map(|event| event.what));
+        self.documents.extend(transaction.documents);
+        for change in transaction.changes {
+            self.remember(change);
+        }
+    }
+
+    fn remember(&mut self, change: Change) {
+        let memory = &mut self.memory;
+        match change {
+            Change::Run(known) => {
+                memory.runs.retain(|run| run.run != known.run);
+                memory.runs.push(known);
+            }
+            Change::RunRenamed { from, to } => {
+                let rename = |run: &mut RunId| {
+                    if *run == from {
+                        *run = to.clone();
+                    }
+                };
+                memory.runs.iter_mut().for_each(|known| rename(&mut known.run));
+                memory.checkpoints.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
+                memory.observations.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
+                memory.notes.iter_mut().for_each(|note| rename(&mut note.0));
+            }
+            Change::CheckpointComplete { checkpoint, content, time } => {
+                let (content, standing) = (*content, Standing::Pending);
+                memory.checkpoints.push(KnownCheckpoint {
+                    checkpoint,
+                    content,
+                    standing,
+                    first_complete: time,
+                });
+            }
+            Change::Standing { checkpoint, digest, standing } => {
+                self.stand(&checkpoint, &digest, standing);
+            }
+            Change::Observed(observation) => {
+                let (id, digest) = (observation.checkpoint.clone(), observation.digest.clone());
+                self.memory.observations.push(*observation);
+                self.stand(&id, &digest, Standing::Observed);
+            }
+            Change::NoteDecided { run, kind, file } => memory.notes.push((run, kind, file)),
+            Change::FirstScanEnded => memory.fresh = false,
+            Change::ModelTypeRejected { model_type, protocol } => {
+                memory.rejected_model_types.push((model_type, protocol));
+            }
+        }
+    }
+
+    fn stand(&mut self, checkpoint: &CheckpointId, digest: &Digest, standing: Standing) {
+        let is_it = |one: &&mut KnownCheckpoint| {
+            one.checkpoint == *checkpoint && one.content.digest == *digest
+        };
+        if let Some(known) = self.memory.checkpoints.iter_mut().find(is_it) {
+            known.standing = standing;
+        }
+    }
+
+    fn list(&mut self, runs: &[&str], identity: FolderIdentity) {
+        let inode = self.inode;
+        let runs = runs.iter().map(|run| (RunId::new(*run), folder(inode))).collect();
+        self.event(Event::TrainingFolder(TrainingFolder::Listed { identity, runs }));
+    }
+
+    /// Shows a run with these checkpoints, each with the content it holds.
+    fn show(&mut self, run: &str, checkpoints: &[(&str, Condition)]) {
+        let sighting = self.sighting(run, checkpoints, self.now.timestamp());
+        self.event(Event::Run(sighting));
+    }
+
+    fn sighting(
+        &self,
+        run: &str,
+        checkpoints: &[(&str, Condition)],
+        newest: Timestamp,
+    ) -> RunSighting {
+        RunSighting {
+            run: RunId::new(run),
+            identity: folder(self.inode),
+            newest_modified: Some(newest),
+            checkpoints: checkpoints
+                .iter()
+                .map(|(name, condition)| CheckpointSighting {
+                    name: name.parse().unwrap_or(CheckpointName::Final),
+                    folder: PathBuf::from("/project/Cache/Training").join(run).join(name),
+                    signature: 1,
+                    newest_change: Some(newest),
+                    newest_modified: Some(newest),
+                    condition: condition.clone(),
+                })
+                .collect(),
+        }
+    }
+
+    /// Ends the oldest order with a result.
+    fn end(&mut self, result: AnalysisResult) {
+        let order = self.orders.remove(0);
+        self.event(Event::Analyzed(Box::new(outcome(&order, result))));
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.orders.iter().map(|order| order.checkpoint.name.to_string()).collect()
+    }
+
+    fn count(&self, wanted: fn(&Happening) -> bool) -> usize {
+        self.events.iter().filter(|event| wanted(event)).count()
+    }
+
+    fn notes(&self) -> usize {
+        let is_note = |edit: &&DocumentEdit| matches!(edit, DocumentEdit::FailureNote { .. });
+        self.documents.iter().filter(is_note).count()
+    }
+
+    fn newest(&self) -> &Observation {
+        &self.memory.observations[self.memory.observations.len() - 1]
+    }
+}
+
+const EPOCH: Moment = Moment::new(Timestamp::UNIX_EPOCH, jiff::tz::Offset::UTC);
+
+fn folder(inode: u64) -> FolderIdentity {
+    FolderIdentity { device: 1, inode }
+}
+
+fn world(memory: Memory, now: Moment) -> World {
+    let settings = Arc::new(crate::settings::defaults(Path::new("/project")));
+    World::new(settings, memory, DaemonStatus::default(), now)
+}
+
+fn complete(content: &str) -> Condition {
+    with_weights(content, content)
+}
+
+fn with_weights(content: &str, weights: &str) -> Condition {
+    Condition::Complete(Box::new(CompleteCheckpoint {
+        digest: Digest::from_stored(content),
+        weights_digest: Digest::from_stored(weights),
+        weights_bytes: 4,
+        weights_files: vec!["model.safetensors".to_owned()],
+        config: ModelConfig {
+            architecture: Some("ConceptEncoderForMaskedDiffusion".to_owned()),
+            concepts: Some(128),
+            hidden: Some(512),
+            layers: Some(2),
+            max_sequence_length: Some(512),
+        },
+        training: Some(TrainingPoint { step: 20, loss: Some(8.1), ..TrainingPoint::default() }),
+    }))
+}
+
+fn incomplete() -> Condition {
+    Condition::Incomplete { missing: vec!["no `trainer_state.json`".to_owned()] }
+}
+
+fn outcome(order: &AnalysisOrder, result: AnalysisResult) -> AnalysisOutcome {
+    AnalysisOutcome {
+        number: order.number,
+        checkpoint: order.checkpoint.clone(),
+        digest: order.content.digest.clone(),
+        weights_sha256: Some(order.content.weights_digest.clone()),
+        finite: None,
+        conditions: vec!["pinned".to_owned()],
+        result,
+    }
+}
+
+fn reported(rank: f64) -> AnalysisResult {
+    let values = [
+        ("global_effective_rank", rank),
+        ("mean_concept_similarity", 0.2),
+        ("max_concept_similarity", 0.7),
+    ];
+    let report = Report {
+        source: ReportSource::Json,
+        model_path: None,
+        model_type: None,
+        concepts: Some(128),
+        hidden: Some(512),
+        batches: Some(20),
+        measurements: values.map(|(name, value)| (name.to_owned(), Some(value))).into(),
+        problems: Vec::new(),
+    };
+    AnalysisResult::Reported {
+        elapsed: Duration::from_secs(9),
+        report: Box::new(report),
+        disbelief: Vec::new(),
+    }
+}
+
+fn failed(class: FailureClass) -> AnalysisResult {
+    let evidence = "exit 1".to_owned();
+    AnalysisResult::Failed { elapsed: Duration::from_secs(1), class, evidence }
+}
+
+#[test]
+fn a_complete_checkpoint_is_announced_analyzed_and_observed_once() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-20", incomplete())]);
+    assert!(play.orders.is_empty() && play.memory.checkpoints.is_empty());
+    for _ in 0..3 {
+        play.show(RUN, &[("checkpoint-20", complete("a"))]);
+    }
+    assert_eq!(play.names(), ["checkpoint-20"]);
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointComplete { .. })), 1);
+    play.end(reported(20.0));
+    play.show(RUN, &[("checkpoint-20", complete("a"))]);
+    play.restart();
+    play.show(RUN, &[("checkpoint-20", complete("a"))]);
+    assert!(play.orders.is_empty());
+    assert_eq!(play.memory.observations.len(), 1);
+    assert_eq!(play.notes(), 0);
+}
+
+#[test]
+fn nothing_starts_before_the_first_scan_ended() {
+    let mut play = Play::first_start();
+    play.show(RUN, &[("checkpoint-20", complete("a"))]);
+    assert!(play.orders.is_empty());
+    play.event(Event::FirstScanDone);
+    assert_eq!(play.names(), ["checkpoint-20"]);
+}
+
+#[test]
+fn a_failing_rank_makes_one_note_however_often_it_fails() {
+    let mut play = Play::new();
+    let mut shown = Vec::new();
+    for (step, rank) in [(10, 12.0), (20, 9.9), (30, 8.0), (40, 15.0), (50, 7.0)] {
+        shown.push((format!("checkpoint-{step}"), complete(&step.to_string())));
+        let borrowed: Vec<(&str, Condition)> =
+            shown.iter().map(|(name, condition)| (name.as_str(), condition.clone())).collect();
+        play.show(RUN, &borrowed);
+        play.end(reported(rank));
+    }
+    assert_eq!(play.memory.observations.len(), 5);
+    assert_eq!(play.notes(), 1);
+    let text = play.documents.iter().find_map(|edit| match edit {
+        DocumentEdit::FailureNote { text, .. } => Some(text.clone()),
+        _ => None,
+    });
+    let text = text.unwrap();
+    assert!(text.contains("9.9") && text.contains("checkpoint-10"), "{text}");
+    play.restart();
+    play.show(RUN, &[("checkpoint-60", complete("60"))]);
+    play.end(reported(6.0));
+    assert_eq!(play.notes(), 1);
+}
+
+#[test]
+fn resaved_content_is_a_new_checkpoint_and_the_old_one_is_gone() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-1", complete("x")), ("checkpoint-20", complete("a"))]);
+    assert_eq!(play.names(), ["checkpoint-20"]);
+    play.show(RUN, &[("checkpoint-1", complete("y")), ("checkpoint-20", complete("a"))]);
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointGone)), 1);
+    play.end(reported(20.0));
+    play.end(reported(20.0));
+    assert_eq!(play.memory.observations.len(), 2);
+    assert_eq!(play.newest().digest.as_str(), "y");
+}
+
+#[test]
+fn a_rotated_checkpoint_is_gone_unless_its_analysis_runs() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-1", complete("x")), ("checkpoint-2", complete("y"))]);
+    play.show(RUN, &[]);
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointGone)), 2);
+    // The running one goes on from its pin; its report still is a fact of that content.
+    play.end(reported(20.0));
+    assert_eq!(play.memory.observations.len(), 1);
+    assert!(play.orders.is_empty());
+}
+
+#[test]
+fn an_unmounted_training_folder_makes_nothing_gone() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-1", complete("x")), ("checkpoint-2", complete("y"))]);
+    let below = FolderIdentity { device: 9, inode: 9 };
+    for restarted in [false, true] {
+        if restarted {
+            play.restart();
+        }
+        play.list(&[], below);
+        play.list(&[], below);
+        play.event(Event::TrainingFolder(TrainingFolder::Missing));
+        let unreadable = TrainingFolder::Unreadable("permission denied".to_owned());
+        play.event(Event::TrainingFolder(unreadable));
+    }
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointGone)), 0);
+    assert_eq!(play.count(|what| matches!(what, Happening::RunGone)), 0);
+    play.list(&[], HOME);
+    assert_eq!(play.count(|what| matches!(what, Happening::RunGone)), 1);
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointGone)), 2);
+}
+
+#[test]
+fn a_renamed_run_keeps_its_past_and_a_reused_inode_does_not_inherit_one() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    play.end(reported(5.0));
+    let renamed = "renamed_H64L2C128_20261123_063802";
+    play.list(&[renamed], HOME);
+    play.show(renamed, &[("checkpoint-1", complete("x"))]);
+    assert!(play.orders.is_empty());
+    assert_eq!(play.newest().checkpoint.run.as_str(), renamed);
+    let was_renamed =
+        |what: &Happening| matches!(what, Happening::RunSeen { renamed_from: Some(_), .. });
+    assert_eq!(play.count(was_renamed), 1);
+    // The folder is deleted, and another run's folder gets its inode.
+    let other = "other_H64L2C128_20261124_000000";
+    play.list(&[other], HOME);
+    play.show(other, &[("checkpoint-1", complete("z"))]);
+    play.end(reported(5.0));
+    assert_eq!(play.count(|what| matches!(what, Happening::RunGone)), 1);
+    assert_eq!(play.notes(), 2);
+}
+
+#[test]
+fn a_final_model_with_a_twin_gets_its_measurements_and_is_not_analyzed() {
+    let mut play = Play::new();
+    let both = [("checkpoint-20", with_weights("a", "w")), ("final", with_weights("f", "w"))];
+    play.show(RUN, &both);
+    // The twin goes first, although final models lead the queue.
+    assert_eq!(play.names(), ["checkpoint-20"]);
+    play.end(reported(20.0));
+    assert_eq!(play.names(), ["final"]);
+    assert!(play.orders[0].twin.is_some());
+    play.end(AnalysisResult::SameWeights(CheckpointName::Step(20)));
+    let observation = play.newest();
+    assert_eq!(observation.note, "= checkpoint-20");
+    assert_eq!(observation.measurements, play.memory.observations[0].measurements);
+}
+
+#[test]
+fn a_final_model_is_analyzed_itself_when_its_twin_cannot_be() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-20", with_weights("a", "w"))]);
+    play.end(failed(FailureClass::Tokenizer));
+    let both = [("checkpoint-20", with_weights("a", "w")), ("final", with_weights("f", "w"))];
+    play.show(RUN, &both);
+    assert_eq!(play.names(), ["final"]);
+    assert!(play.orders[0].twin.is_none());
+}
+
+#[test]
+fn failures_that_may_pass_are_retried_and_others_are_final() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    play.end(failed(FailureClass::OutOfMemory));
+    assert!(play.orders.is_empty() && play.memory.observations.is_empty());
+    play.later(4);
+    assert!(play.orders.is_empty());
+    play.later(2);
+    assert_eq!(play.orders[0].attempt, 2);
+    play.end(failed(FailureClass::CorruptWeights));
+    assert_eq!(play.memory.observations.len(), 1);
+    assert_eq!(play.newest().note, "corrupt_weights");
+    play.later(100_000);
+    assert!(play.orders.is_empty());
+}
+
+#[test]
+fn a_retry_survives_a_restart() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    play.end(failed(FailureClass::OutOfMemory));
+    play.restart();
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    assert!(play.orders.is_empty());
+    play.later(60);
+    assert_eq!(play.orders[0].attempt, 2);
+}
+
+#[test]
+fn interruptions_are_no_attempts_until_there_are_twenty() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    for _ in 0..20 {
+        assert_eq!(play.orders[0].attempt, 1);
+        play.restart();
+        play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    }
+    play.end(AnalysisResult::Interrupted);
+    assert_eq!(play.newest().note, "killed");
+}
+
+#[test]
+fn a_rejected_model_type_waits_for_another_program() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    play.end(failed(FailureClass::ModelType));
+    play.restart();
+    play.show(RUN, &[("checkpoint-1", complete("x")), ("checkpoint-2", complete("y"))]);
+    assert!(play.orders.is_empty());
+    let queue = snapshot(&play.world, play.now).queue;
+    assert!(queue[0].reason.contains("does not know model type"), "{}", queue[0].reason);
+    let mut program = play.world.program.clone().unwrap();
+    "bbbb2222".clone_into(&mut program.protocol);
+    let readiness = Readiness::Ready { program: "analysis".to_owned() };
+    play.event(Event::Program(Box::new(program), readiness));
+    assert_eq!(play.names(), ["checkpoint-2"]);
+}
+
+#[test]
+fn a_result_for_files_that_changed_is_thrown_away() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    play.end(AnalysisResult::Changed);
+    assert!(play.orders.is_empty(), "not before it was looked at again");
+    assert_eq!(play.rescans, 1);
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    assert_eq!(play.names(), ["checkpoint-1"]);
+    play.end(reported(20.0));
+    assert_eq!(play.memory.observations.len(), 1);
+}
+
+#[test]
+fn nothing_starts_and_nothing_is_lost_while_the_journal_cannot_commit() {
+    let mut play = Play::new();
+    play.event(Event::CommitTrouble(Some("no space".to_owned())));
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    assert!(play.orders.is_empty() && play.events.is_empty());
+    play.event(Event::CommitTrouble(None));
+    assert_eq!(play.rescans, 1);
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    assert_eq!(play.names(), ["checkpoint-1"]);
+}
+
+#[test]
+fn old_runs_are_listed_until_a_file_of_theirs_changes() {
+    let mut play = Play::first_start();
+    let long_ago = play.now.timestamp() - Duration::from_hours(72);
+    let seen = play.sighting(RUN, &[("checkpoint-1", complete("x"))], long_ago);
+    play.event(Event::Run(seen.clone()));
+    play.event(Event::FirstScanDone);
+    assert!(play.orders.is_empty() && play.documents.is_empty());
+    play.restart();
+    play.event(Event::Run(seen));
+    assert!(play.orders.is_empty());
+    play.show(RUN, &[("checkpoint-1", complete("x")), ("checkpoint-2", complete("y"))]);
+    assert_eq!(play.names(), ["checkpoint-2"]);
+}
+
+#[test]
+fn a_lost_journal_repeats_nothing_that_stands_in_the_log() {
+    let mut play = Play::first_start();
+    let row = (RUN.to_owned(), "checkpoint-1".to_owned());
+    play.world.use_made_before([row].into());
+    play.show(RUN, &[("checkpoint-1", complete("x")), ("checkpoint-2", complete("y"))]);
+    play.event(Event::FirstScanDone);
+    assert_eq!(play.names(), ["checkpoint-2"]);
+    play.end(reported(20.0));
+    assert!(play.orders.is_empty());
+    // Other content under the same name is new.
+    play.show(RUN, &[("checkpoint-1", complete("z")), ("checkpoint-2", complete("y"))]);
+    assert_eq!(play.names(), ["checkpoint-1"]);
+}
+
+#[test]
+fn a_stuck_checkpoint_is_reported_once() {
+    let mut play = Play::new();
+    let shown = [("checkpoint-1", complete("x")), ("checkpoint-2", incomplete())];
+    play.show(RUN, &shown);
+    for _ in 0..4 {
+        play.later(1200);
+        play.show(RUN, &shown);
+    }
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointStuck { .. })), 1);
+}
+
+#[test]
+fn a_changed_protocol_is_said_in_the_note() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    play.end(reported(20.0));
+    let mut program = play.world.program.clone().unwrap();
+    "3f2abbbb".clone_into(&mut program.protocol);
+    let readiness = Readiness::Ready { program: "analysis".to_owned() };
+    play.event(Event::Program(Box::new(program), readiness));
+    play.show(RUN, &[("checkpoint-2", complete("y"))]);
+    play.end(reported(20.0));
+    assert_eq!(play.newest().note, "protocol 3f2a");
+}
+
+/// One thing that may happen in a random history.
+#[derive(Debug, Clone)]
+enum Move {
+    Show(Vec<(u8, u8)>),
+    List(bool),
+    End(u8),
+    Restart,
+    Later(u16),
+    Trouble(bool),
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let show = proptest::collection::vec((0..5_u8, 0..4_u8), 0..5).prop_map(Move::Show);
+    let one = prop_oneof![
+        6 => show,
+        1 => any::<bool>().prop_map(Move::List),
+        4 => any::<u8>().prop_map(Move::End),
+        1 => proptest::strategy::Just(Move::Restart),
+        2 => any::<u16>().prop_map(Move::Later),
+        1 => any::<bool>().prop_map(Move::Trouble),
+    ];
+    proptest::collection::vec(one, 0..60)
+}
+
+fn play_move(play: &mut Play, next: Move) {
+    match next {
+        Move::Show(list) => {
+            let mut seen = std::collections::BTreeMap::new();
+            for (name, content) in list {
+                let name = if name == 0 { "final".into() } else { format!("checkpoint-{name}") };
+                let condition =
+                    if content == 0 { incomplete() } else { complete(&format!("{name}{content}")) };
+                seen.insert(name, condition);
+            }
+            let seen: Vec<(&str, Condition)> =
+                seen.iter().map(|(name, condition)| (name.as_str(), condition.clone())).collect();
+            play.show(RUN, &seen);
+        }
+        Move::List(there) => play.list(if there { &[RUN] } else { &[] }, HOME),
+        Move::End(_) if play.orders.is_empty() => {}
+        Move::End(kind) => play.end(match kind % 6 {
+            0 => AnalysisResult::Changed,
+            1 => failed(FailureClass::OutOfMemory),
+            2 => failed(FailureClass::Usage),
+            3 => AnalysisResult::Interrupted,
+            _ => reported(f64::from(kind) / 8.0),
+        }),
+        Move::Restart => play.restart(),
+        Move::Later(seconds) => play.later(u64::from(seconds)),
+        Move::Trouble(on) => {
+            play.event(Event::CommitTrouble(on.then(|| "no space".to_owned())));
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
+
+    /// Whatever happens in whatever order: never a second observation of a content, never a second
+    /// announcement, never a second note of a kind, never two orders for one content at a time.
+    #[test]
+    fn no_history_makes_anything_happen_twice(history in moves()) {
+        let mut play = Play::new();
+        for next in history {
+            play_move(&mut play, next);
+            let mut running: Vec<_> =
+                play.orders.iter().map(|order| (&order.checkpoint, &order.content.digest)).collect();
+            running.sort();
+            running.dedup();
+            assert_eq!(running.len(), play.orders.len());
+        }
+        let mut observed: Vec<_> =
+            play.memory.observations.iter().map(|one| (&one.checkpoint, &one.digest)).collect();
+        let made = observed.len();
+        observed.sort();
+        observed.dedup();
+        assert_eq!(observed.len(), made);
+        let announced = play.count(|what| matches!(what, Happening::CheckpointComplete { .. }));
+        assert_eq!(announced, play.memory.checkpoints.len());
+        assert!(play.notes() <= 1);
+    }
+
+    /// What stays complete is observed in the end, whatever happened before.
+    #[test]
+    fn what_stays_complete_is_observed_in_the_end(history in moves()) {
+        let mut play = Play::new();
+        for next in history {
+            play_move(&mut play, next);
+        }
+        play.event(Event::CommitTrouble(None));
+        play.list(&[RUN], HOME);
+        let last = [("checkpoint-7", complete("last"))];
+        play.show(RUN, &last);
+        for _ in 0..40 {
+            play.later(7200);
+            play.show(RUN, &last);
+            while !play.orders.is_empty() {
+                play.end(reported(20.0));
+            }
+        }
+        let of_last = |one: &&Observation| one.digest.as_str() == "last";
+        assert_eq!(play.memory.observations.iter().filter(of_last).count(), 1);
+        assert!(play.world.pending.is_empty());
+    }
+}

@@ -1,0 +1,221 @@
+//! Everything the decider knows: plain data, rebuilt from the journal at each start.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use crate::model::analysis::ProgramFacts;
+use crate::model::checkpoint::{CompleteCheckpoint, Condition};
+use crate::model::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, RunId};
+use crate::model::journal::{DocumentsState, KnownCheckpoint, KnownRun, Memory, Standing};
+use crate::model::observation::Observation;
+use crate::model::status::{DaemonStatus, HostStatus, Readiness, WatchStatus};
+use crate::model::time::Moment;
+use crate::schedule::command::Rejected;
+use crate::settings::Settings;
+
+/// The decider's whole state.
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent fact")]
+#[derive(Debug)]
+pub struct World {
+    /// The settings in force.
+    pub settings: Arc<Settings>,
+    /// The time of the last step.
+    pub now: Moment,
+    /// When the daemon started.
+    pub started: Moment,
+    /// The daemon itself.
+    pub daemon: DaemonStatus,
+    pub(crate) runs: BTreeMap<RunId, Run>,
+    /// Contents that still need an analysis; everything else is found through `runs`.
+    pub(crate) pending: BTreeSet<(CheckpointId, Digest)>,
+    pub(crate) running: Vec<Running>,
+    pub(crate) next_order: u64,
+    pub(crate) program: Option<ProgramFacts>,
+    pub(crate) readiness: Readiness,
+    pub(crate) rejected: Rejected,
+    pub(crate) training_identity: Option<FolderIdentity>,
+    pub(crate) training_problem: Option<String>,
+    pub(crate) listed: BTreeMap<RunId, FolderIdentity>,
+    /// Whether this is the first start, until everything was scanned once.
+    pub(crate) adopting: bool,
+    pub(crate) first_scan_done: bool,
+    /// Observations found in the log at the first start: run id and checkpoint cell.
+    pub(crate) made_before: BTreeSet<(String, String)>,
+    pub(crate) journal_problem: Option<String>,
+    pub(crate) missed_sightings: bool,
+    pub(crate) documents: DocumentsState,
+    pub(crate) watch: WatchStatus,
+    pub(crate) host: HostStatus,
+    pub(crate) seq: u64,
+    pub(crate) stopping: bool,
+}
+
+/// One run.
+#[derive(Debug, Default)]
+pub(crate) struct Run {
+    pub(crate) known: Option<KnownRun>,
+    pub(crate) facts: RunFacts,
+    pub(crate) present: BTreeMap<CheckpointName, Present>,
+    pub(crate) contents: BTreeMap<CheckpointName, Vec<Content>>,
+    /// Oldest first.
+    pub(crate) observations: Vec<Observation>,
+    /// Failure notes: kind to file name.
+    pub(crate) notes: BTreeMap<String, String>,
+    pub(crate) problem: Option<String>,
+    /// Whether any of its checkpoints has weights or a configuration, whole or not.
+    pub(crate) holds_model: bool,
+    pub(crate) newest_change: Option<crate::model::Timestamp>,
+}
+
+/// What a run's own files say of it, outside its checkpoints.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RunFacts {
+    /// The host in the name of the run's `events.out.tfevents.<time>.<host>.<pid>`.
+    pub machine: Option<String>,
+    /// The shell log that names the run, relative to the root.
+    pub shell_log: Option<String>,
+    /// The run's page at W&B, as its shell log names it.
+    pub wandb_url: Option<String>,
+}
+
+/// A checkpoint as the last scan saw it.
+#[derive(Debug, Clone)]
+pub(crate) struct Present {
+    pub(crate) folder: PathBuf,
+    pub(crate) signature: u64,
+    pub(crate) condition: Condition,
+    /// Since when nothing has changed.
+    pub(crate) unchanged_since: Moment,
+    pub(crate) stuck_reported: bool,
+    /// Whether it must be looked at again before it may be analyzed.
+    pub(crate) stale: bool,
+}
+
+/// One content that bore a checkpoint's name.
+#[derive(Debug, Clone)]
+pub(crate) struct Content {
+    pub(crate) complete: CompleteCheckpoint,
+    pub(crate) standing: Standing,
+    pub(crate) first_complete: Moment,
+    pub(crate) interruptions: u32,
+}
+
+/// An order that has not come to its end.
+#[derive(Debug, Clone)]
+pub(crate) struct Running {
+    pub(crate) number: u64,
+    pub(crate) checkpoint: CheckpointId,
+    pub(crate) digest: Digest,
+    pub(crate) attempt: u32,
+    /// When the first attempt failed, if this is a retry.
+    pub(crate) failing_since: Option<crate::model::Timestamp>,
+    pub(crate) protocol: String,
+    pub(crate) model_type: Option<String>,
+    pub(crate) since: Moment,
+}
+
+impl Run {
+    /// Whether its checkpoints are to be analyzed.
+    pub(crate) fn is_live(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.old_since.is_none() && !known.gone)
+    }
+
+    pub(crate) fn content(&self, name: CheckpointName, digest: &Digest) -> Option<&Content> {
+        self.contents.get(&name)?.iter().find(|content| content.complete.digest == *digest)
+    }
+
+    pub(crate) fn content_mut(
+        &mut self,
+        name: CheckpointName,
+        digest: &Digest,
+    ) -> Option<&mut Content> {
+        let contents = self.contents.get_mut(&name)?;
+        contents.iter_mut().find(|content| content.complete.digest == *digest)
+    }
+
+    /// Returns what lies on disk under a name, if it is complete.
+    pub(crate) fn present_complete(&self, name: CheckpointName) -> Option<&CompleteCheckpoint> {
+        match &self.present.get(&name)?.condition {
+            Condition::Complete(complete) => Some(complete),
+            _ => None,
+        }
+    }
+}
+
+impl World {
+    /// Rebuilds the world from what the journal remembers.
+    pub fn new(settings: Arc<Settings>, memory: Memory, daemon: DaemonStatus, now: Moment) -> Self {
+        let mut world = Self {
+            settings,
+            now,
+            started: now,
+            daemon: DaemonStatus { journal: memory.journal, ..daemon },
+            runs: BTreeMap::new(),
+            pending: BTreeSet::new(),
+            running: Vec::new(),
+            next_order: 1,
+            program: None,
+            readiness: Readiness::Checking,
+            rejected: memory.rejected_model_types.into_iter().collect(),
+            training_identity: None,
+            training_problem: None,
+            listed: BTreeMap::new(),
+            adopting: memory.fresh,
+            first_scan_done: false,
+            made_before: BTreeSet::new(),
+            journal_problem: None,
+            missed_sightings: false,
+            documents: DocumentsState::default(),
+            watch: WatchStatus::default(),
+            host: HostStatus::default(),
+            seq: memory.last_seq,
+            stopping: false,
+        };
+        for known in memory.runs {
+            let run = known.run.clone();
+            world.run_mut(&run).known = Some(known);
+        }
+        for known in memory.checkpoints {
+            world.remember(known);
+        }
+        for observation in memory.observations {
+            let run = observation.checkpoint.run.clone();
+            world.run_mut(&run).observations.push(observation);
+        }
+        for (run, kind, file) in memory.notes {
+            world.run_mut(&run).notes.insert(kind, file);
+        }
+        world
+    }
+
+    /// Takes in the observations that stood in the experiment log when the journal was new, as
+    /// run id and checkpoint cell: they count as made.
+    pub fn use_made_before(&mut self, rows: BTreeSet<(String, String)>) {
+        self.made_before = rows;
+    }
+
+    /// A started analysis found in the journal was interrupted: no attempt, but counted.
+    fn remember(&mut self, known: KnownCheckpoint) {
+        let KnownCheckpoint { checkpoint, content, standing, first_complete } = known;
+        let interruptions = match &standing {
+            Standing::Started { interruptions, .. } => interruptions + 1,
+            Standing::Waiting { interruptions, .. } => *interruptions,
+            Standing::Pending | Standing::Observed | Standing::Gone => 0,
+        };
+        let standing = match standing {
+            Standing::Started { .. } => Standing::Pending,
+            other => other,
+        };
+        if matches!(standing, Standing::Pending | Standing::Waiting { .. }) {
+            self.pending.insert((checkpoint.clone(), content.digest.clone()));
+        }
+        let content = Content { complete: content, standing, first_complete, interruptions };
+        let run = self.run_mut(&checkpoint.run);
+        run.contents.entry(checkpoint.name).or_default().push(content);
+    }
+
+    pub(crate) fn run_mut(&mut self, run: &RunId) -> &mut Run {
+        self.runs.entry(run.clone()).or_default()
+    }
+}

@@ -1,0 +1,10 @@
+//! Pure. What to analyze next, with which command line and environment, and when to try again.
+//!
+//! Order of the queue: final models first, then the newest checkpoint of each run, then the rest
+//! oldest first. Nothing here knows whether a file exists: what the host offers arrives as
+//! [`crate::model::analysis::ProgramFacts`].
+
+pub mod command;
+pub mod environment;
+pub mod queue;
+pub mod retry;

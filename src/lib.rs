@@ -11,6 +11,8 @@ pub mod recognize;
 
 pub mod schedule;
 
+pub mod analyze;
+
 pub mod parse;
 
 pub mod judge;

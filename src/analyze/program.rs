@@ -1,0 +1,397 @@
+//! What the host offers for analyses: the program, its interpreter, its environment, and whether
+//! a self-test of it succeeds.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use sha2::{Digest as _, Sha256};
+use tokio::process::Command;
+
+use crate::model::analysis::{EnvironmentSources, ProgramFacts, ProgramKind};
+use crate::model::ids::Digest;
+use crate::model::status::Readiness;
+use crate::settings::Settings;
+use crate::settings::env_file::parse_env_file;
+
+/// The watched project's own analysis script, relative to its root.
+pub const SCRIPT: &str = "analysis/run_concept_analysis.py";
+/// Folders whose content decides what an analysis measures, besides the script.
+const CODE_FOLDERS: [&str; 2] = ["analysis", "nn"];
+/// A file of code that is larger than this is data; its size stands for it in the digest.
+const MAX_CODE_BYTES: u64 = 4 << 20;
+/// Importing torch takes 6–8 s on a quiet host, and minutes from a cold network disk.
+const IMPORT_LIMIT: Duration = Duration::from_mins(3);
+const QUICK_LIMIT: Duration = Duration::from_secs(20);
+
+/// What `discover` cannot see itself.
+#[derive(Debug, Clone)]
+pub struct Surroundings {
+    /// The daemon's own environment.
+    pub environment: Vec<(String, String)>,
+    /// The running program, for the embedded probe.
+    pub executable: PathBuf,
+    /// Whether earlier observations were made by a real analysis, so that the probe must not
+    /// stand in for a script that is missing now.
+    pub script_existed: bool,
+    /// Cores of the host.
+    pub cores: usize,
+    /// Builds a child's environment; what passes is for `schedule` to say.
+    pub build_environment: fn(&EnvironmentSources) -> BTreeMap<String, String>,
+}
+
+/// Finds the program and tests it. Never fails: what is wrong is the readiness.
+///
+/// A program that was `known` as ready and has not changed is not tested again: importing torch
+/// costs seconds of a core.
+pub async fn discover(
+    settings: &Settings,
+    surroundings: &Surroundings,
+    known: Option<&(ProgramFacts, Readiness)>,
+) -> (ProgramFacts, Readiness) {
+    let root = settings.paths.root.clone();
+    let found = tokio::task::spawn_blocking({
+        let (settings, surroundings) = (settings.clone(), surroundings.clone());
+        move || Found::look(&settings, &surroundings)
+    })
+    .await;
+    let found = found.unwrap_or_else(|error| Found::nothing(&error.to_string()));
+    if let Some(known) = known.filter(|(facts, readiness)| found.is_ready(facts, readiness)) {
+        return known.clone();
+    }
+    let needs_python = found.argv.iter().any(|part| part.contains("{python}"));
+    let python = if needs_python {
+        python(settings, surroundings, &found.environment).await
+    } else {
+        Err("the analysis program needs no Python".to_owned())
+    };
+    let readiness = readiness(&found, needs_python, &python, &root).await;
+    let facts = ProgramFacts {
+        kind: found.kind,
+        argv: found.argv,
+        python,
+        environment: found.environment,
+        protocol: found.protocol,
+        root,
+        cores: surroundings.cores,
+    };
+    (facts, readiness)
+}
+
+/// What a look at the files says.
+struct Found {
+    kind: ProgramKind,
+    argv: Vec<String>,
+    environment: BTreeMap<String, String>,
+    protocol: String,
+    problem: Option<String>,
+}
+
+impl Found {
+    fn nothing(problem: &str) -> Self {
+        Self {
+            kind: ProgramKind::Probe,
+            argv: Vec::new(),
+            environment: BTreeMap::default(),
+            protocol: String::new(),
+            problem: Some(problem.to_owned()),
+        }
+    }
+
+    /// Whether this is what was found before, and it was ready and still can be.
+    fn is_ready(&self, facts: &ProgramFacts, readiness: &Readiness) -> bool {
+        let python = facts.python.as_ref();
+        self.problem.is_none()
+            && matches!(readiness, Readiness::Ready { .. })
+            && (self.kind, &self.argv, &self.protocol, &self.environment)
+                == (facts.kind, &facts.argv, &facts.protocol, &facts.environment)
+            && python.map_or(true, |python| Path::new(python).exists())
+    }
+
+    fn look(settings: &Settings, surroundings: &Surroundings) -> Self {
+        let (kind, argv, problem) = command(settings, surroundings);
+        Self {
+            protocol: protocol(settings, kind, &argv),
+            environment: environment(settings, surroundings),
+            kind,
+            argv,
+            problem,
+        }
+    }
+}
+
+fn command(
+    settings: &Settings,
+    surroundings: &Surroundings,
+) -> (ProgramKind, Vec<String>, Option<String>) {
+    let words = |list: &[&str]| list.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    let configured = &settings.analysis.command;
+    if !configured.is_empty() {
+        return (ProgramKind::Configured, configured.clone(), None);
+    }
+    let script = settings.paths.root.join(SCRIPT);
+    if script.is_file() || surroundings.script_existed {
+        let mut argv = words(&["{python}", SCRIPT, "--model_path", "{checkpoint}"]);
+        argv.extend(words(&["--model_type", "{model_type}", "--output_json", "{output_json}"]));
+        if let Some(dataset) = dataset(settings) {
+            argv.extend(["--dataset".to_owned(), dataset]);
+        }
+        let missing = (!script.is_file()).then(|| {
+            format!("`{SCRIPT}` was there and is missing; restore it or set `analysis.command`")
+        });
+        return (ProgramKind::Script, argv, missing);
+    }
+    let mut argv = vec![surroundings.executable.to_string_lossy().into_owned()];
+    argv.extend(words(&["probe", "--model_path", "{checkpoint}"]));
+    argv.extend(words(&["--output_json", "{output_json}"]));
+    (ProgramKind::Probe, argv, None)
+}
+
+fn dataset(settings: &Settings) -> Option<String> {
+    let own = settings.paths.state.join("dataset");
+    settings
+        .analysis
+        .dataset
+        .clone()
+        .or_else(|| own.exists().then(|| own.to_string_lossy().into_owned()))
+}
+
+fn environment(settings: &Settings, surroundings: &Surroundings) -> BTreeMap<String, String> {
+    let file = match std::fs::read_to_string(&settings.analysis.env_file) {
+        Ok(text) => {
+            let (pairs, problems) = parse_env_file(&text);
+            for problem in problems {
+                tracing::warn!(problem, "a line of the environment file is not understood");
+            }
+            pairs
+        }
+        Err(error) => {
+            if error.kind() != io::ErrorKind::NotFound {
+                tracing::warn!(%error, "cannot read the environment file");
+            }
+            Vec::new()
+        }
+    };
+    let neighbor = settings.paths.root.parent().map(|parent| parent.join("hf_home"));
+    let hf_home = neighbor.filter(|path| path.is_dir());
+    (surroundings.build_environment)(&EnvironmentSources {
+        own: surroundings.environment.clone(),
+        file,
+        configured: settings.analysis.env.clone(),
+        hf_home: hf_home.map(|path| path.to_string_lossy().into_owned()),
+    })
+}
+
+/// Returns the digest that says how something was measured: argv template, data set, script and
+/// the code folders. Eight hexadecimal digits of SHA-256.
+fn protocol(settings: &Settings, kind: ProgramKind, argv: &[String]) -> String {
+    let mut hash = Sha256::new();
+    let program = if kind == ProgramKind::Probe { argv.get(1..) } else { argv.get(..) };
+    for part in program.unwrap_or_default().iter().chain(&settings.analysis.args) {
+        hash.update(part.as_bytes());
+        hash.update([0]);
+    }
+    hash.update(dataset(settings).unwrap_or_default().as_bytes());
+    match kind {
+        ProgramKind::Probe => hash.update(env!("CARGO_PKG_VERSION").as_bytes()),
+        ProgramKind::Configured | ProgramKind::Script => {
+            for folder in CODE_FOLDERS {
+                hash_code(&settings.paths.root, folder, &mut hash);
+            }
+        }
+    }
+    let digest = Digest::from_bytes(&hash.finalize());
+    digest.as_str().chars().take(8).collect()
+}
+
+fn hash_code(root: &Path, folder: &str, hash: &mut Sha256) {
+    let walk = walkdir::WalkDir::new(root.join(folder)).sort_by_file_name().follow_links(false);
+    for entry in walk {
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                let missing =
+                    error.io_error().map(io::Error::kind) == Some(io::ErrorKind::NotFound);
+                if !missing {
+                    tracing::warn!(%error, "cannot read the analysis' code");
+                }
+                continue;
+            }
+        };
+        let is_code = entry.path().extension().is_some_and(|extension| extension == "py");
+        if !entry.file_type().is_file() || !is_code {
+            continue;
+        }
+        let name = entry.path().strip_prefix(root).unwrap_or(entry.path());
+        hash.update(name.to_string_lossy().as_bytes());
+        let size = entry.metadata().map_or(0, |metadata| metadata.len());
+        hash.update(size.to_le_bytes());
+        if size <= MAX_CODE_BYTES
+            && let Ok(bytes) = std::fs::read(entry.path())
+        {
+            hash.update(&bytes);
+        }
+    }
+}
+
+async fn readiness(
+    found: &Found,
+    needs_python: bool,
+    python: &Result<String, String>,
+    root: &Path,
+) -> Readiness {
+    let not_ready = |problem: String| Readiness::NotReady { problem };
+    if let Some(problem) = &found.problem {
+        return not_ready(problem.clone());
+    }
+    if !needs_python {
+        let program = found.argv.first().cloned().unwrap_or_default();
+        let what = match found.kind {
+            ProgramKind::Probe => "embedded probe (weights only)".to_owned(),
+            ProgramKind::Configured | ProgramKind::Script => program.clone(),
+        };
+        let paths = found.environment.get("PATH").map(String::as_str).unwrap_or_default();
+        let there = program.contains('{') || find_program(&program, paths, root).is_some();
+        return if there {
+            Readiness::Ready { program: what }
+        } else {
+            not_ready(format!("`{program}` of `analysis.command` is not an executable file"))
+        };
+    }
+    match python {
+        Err(problem) => not_ready(problem.clone()),
+        Ok(python) if found.kind == ProgramKind::Configured => {
+            Readiness::Ready { program: format!("{} with {python}", found.argv.join(" ")) }
+        }
+        Ok(python) => match imports(python, &found.environment, root, Imports::Load).await {
+            Ok(()) => Readiness::Ready { program: format!("{SCRIPT} with {python}") },
+            Err(problem) => not_ready(format!("`{python}` cannot run the analysis: {problem}")),
+        },
+    }
+}
+
+/// Finds a program as a shell would: a path as it is, a bare name in the folders of `paths`.
+pub fn find_program(program: &str, paths: &str, root: &Path) -> Option<PathBuf> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let is_executable = |path: &PathBuf| {
+        let metadata = std::fs::metadata(path);
+        metadata.is_ok_and(|file| file.is_file() && file.permissions().mode() & 0o111 != 0)
+    };
+    if program.contains('/') {
+        return Some(root.join(program)).filter(is_executable);
+    }
+    let folders = paths.split(':').filter(|folder| !folder.is_empty());
+    folders.map(|folder| Path::new(folder).join(program)).find(is_executable)
+}
+
+/// Finds the interpreter: the setting, `.venv`, Poetry's environment, or a `python3` that has the
+/// libraries.
+async fn python(
+    settings: &Settings,
+    surroundings: &Surroundings,
+    environment: &BTreeMap<String, String>,
+) -> Result<String, String> {
+    let root = &settings.paths.root;
+    let paths = environment.get("PATH").map(String::as_str).unwrap_or_default();
+    if let Some(python) = &settings.analysis.python {
+        return find_program(python, paths, root)
+            .map(|path| path.to_string_lossy().into_owned())
+            .ok_or_else(|| format!("`analysis.python` names `{python}`, which cannot be run"));
+    }
+    let own = root.join(".venv/bin/python");
+    if own.exists() {
+        return Ok(own.to_string_lossy().into_owned());
+    }
+    let home = surroundings.environment.iter().find(|(key, _)| key == "HOME");
+    let home = PathBuf::from(home.map(|(_, value)| value.as_str()).unwrap_or_default());
+    if is_poetry_project(root)
+        && let Some(python) = poetry_python(root, paths, &home, environment).await
+    {
+        return Ok(python);
+    }
+    let homes = [home.join(".pyenv/shims/python3"), home.join(".local/bin/python3")];
+    let system = ["/usr/local/bin/python3", "/usr/bin/python3"].map(PathBuf::from);
+    let candidates = find_program("python3", paths, root).into_iter().chain(homes).chain(system);
+    for candidate in candidates.filter(|path| path.exists()) {
+        let candidate = candidate.to_string_lossy().into_owned();
+        if imports(&candidate, environment, root, Imports::Find).await.is_ok() {
+            return Ok(candidate);
+        }
+    }
+    Err("no Python has torch, transformers and datasets; set `analysis.python`".to_owned())
+}
+
+fn is_poetry_project(root: &Path) -> bool {
+    let names_poetry = |text: String| text.contains("[tool.poetry");
+    root.join("poetry.lock").is_file()
+        || std::fs::read_to_string(root.join("pyproject.toml")).is_ok_and(names_poetry)
+}
+
+/// Asks Poetry for its environment; Poetry's usual homes are not on a service's PATH.
+async fn poetry_python(
+    root: &Path,
+    paths: &str,
+    home: &Path,
+    environment: &BTreeMap<String, String>,
+) -> Option<String> {
+    let homes = [
+        ".local/bin/poetry",
+        ".poetry/bin/poetry",
+        ".pyenv/shims/poetry",
+        ".local/share/pypoetry/venv/bin/poetry",
+    ];
+    let in_homes = homes.iter().map(|tail| home.join(tail)).find(|path| path.exists());
+    let poetry = find_program("poetry", paths, root).or(in_homes)?;
+    let mut command = Command::new(poetry);
+    command.args(["env", "info", "-p"]).env_clear().envs(environment).current_dir(root);
+    let output = finish(command, QUICK_LIMIT).await.ok()?;
+    let folder = String::from_utf8(output.stdout).ok()?;
+    let python = Path::new(folder.trim()).join("bin/python");
+    (output.status.success() && python.exists()).then(|| python.to_string_lossy().into_owned())
+}
+
+/// How far the libraries are tried.
+#[derive(Clone, Copy)]
+enum Imports {
+    /// Only whether they are installed: a tenth of a second.
+    Find,
+    /// Whether they really load: several seconds.
+    Load,
+}
+
+async fn imports(
+    python: &str,
+    environment: &BTreeMap<String, String>,
+    root: &Path,
+    how: Imports,
+) -> Result<(), String> {
+    let (code, limit) = match how {
+        Imports::Find => (
+            "import importlib.util as u, sys; \
+             sys.exit([n for n in ('torch', 'transformers', 'datasets') if not u.find_spec(n)] or 0)",
+            QUICK_LIMIT,
+        ),
+        Imports::Load => ("import torch, transformers, datasets", IMPORT_LIMIT),
+    };
+    let mut command = Command::new(python);
+    command.args(["-c", code]).env_clear().envs(environment).env("CUDA_VISIBLE_DEVICES", "");
+    command.current_dir(root);
+    let output = finish(command, limit).await.map_err(|error| error.to_string())?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let text = String::from_utf8_lossy(&output.stderr);
+    let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
+    Err(crate::parse::redact::redact(last).into_owned())
+}
+
+async fn finish(mut command: Command, limit: Duration) -> io::Result<std::process::Output> {
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.process_group(0).kill_on_drop(true);
+    match tokio::time::timeout(limit, command.output()).await {
+        Ok(output) => output,
+        Err(_) => Err(io::Error::other(format!("no answer within {} s", limit.as_secs()))),
+    }
+}

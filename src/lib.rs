@@ -23,4 +23,10 @@ pub mod document;
 
 pub mod record;
 
+pub mod host;
+
 pub mod probe;
+
+pub mod systemd;
+
+pub mod git;

@@ -1,5 +1,32 @@
-//! runscribe watches the checkpoints of training runs, has each one analyzed, judges the effective
-//! rank and writes what it saw into the project's experiment log.
+//! runscribe watches the checkpoints of a research project's training runs, has each one analyzed
+//! as soon as it is complete, judges the effective rank, and writes what it saw into the project's
+//! Markdown experiment log.
+//!
+//! # The flow
+//!
+//! Data flows one way, and the modules below stand in that order. Deciding is pure and synchronous,
+//! acting is asynchronous and dumb.
+//!
+//! ```text
+//!  watch ──Event──▶ engine ──Effect──▶ analyze ──Event──▶ engine ──Effect──▶ record ──Recorded──▶ publish
+//!  (scan, notify)   recognize,         (child             parse, judge       journal →            socket
+//!                   schedule           processes)         (pure)             documents
+//!                       ▲──────────────────────── Event::Recorded ──────────────┘
+//! ```
+//!
+//! [`daemon`] is the only module that sees two of the stages that do IO; it turns the loop, carries
+//! out effects and supervises workers. [`cli`] holds the commands.
+//!
+//! # Invariants
+//!
+//! - The scan is the truth about files; events of the file system are hints that say when to look.
+//! - [`engine::step`] is the only decider. It is total and reads no clock, no file, no environment.
+//! - What is announced is durable: publishing takes a [`record::Recorded`], and only the journal can
+//!   make one.
+//! - Every document is edited losslessly by [`document`] and replaced atomically by
+//!   [`record::replace`], from an outbox whose entries can be applied twice.
+//! - A verdict is `pass` only when the report is believed; what cannot be said is `unknown`.
+//! - Nothing that came from outside can panic the daemon, fill its memory or stop its loop.
 
 pub mod model;
 
@@ -23,6 +50,8 @@ pub mod document;
 
 pub mod record;
 
+pub mod publish;
+
 pub mod host;
 
 pub mod probe;
@@ -30,3 +59,7 @@ pub mod probe;
 pub mod systemd;
 
 pub mod git;
+
+pub mod daemon;
+
+pub mod cli;

@@ -1,0 +1,171 @@
+#![expect(clippy::disallowed_methods, reason = "IO shell: commands read and print")]
+//! IO shell. The commands: one file each. They parse arguments, call the daemon's functions or the
+//! pure stages, print for people on stdout, log to stderr, and return an exit code.
+
+mod analyze;
+mod config;
+mod demo;
+mod explain;
+mod gate;
+mod output;
+mod parse;
+mod probe;
+mod shell;
+mod status;
+mod tail;
+mod watch;
+
+pub mod status_text;
+pub mod tail_text;
+pub mod terminal;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::settings::Sources;
+use output::Output;
+
+/// Exit codes, as the contract lists them.
+pub mod exit {
+    /// It failed.
+    pub const FAILED: u8 = 1;
+    /// The command line is wrong.
+    pub const USAGE: u8 = 2;
+    /// Findings, or a failed gate.
+    pub const FINDINGS: u8 = 3;
+    /// Undecided.
+    pub const UNDECIDED: u8 = 4;
+    /// The daemon is not reachable.
+    pub const UNREACHABLE: u8 = 69;
+    /// The configuration, or what it points at, cannot be used.
+    pub const CONFIGURATION: u8 = 78;
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  runscribe demo                               see it work, in under a minute
+  runscribe watch --root ~/project             watch a project (Ctrl-C stops it)
+  runscribe status                             is my run healthy, and how far is it
+  runscribe gate RUN && ./evaluate.sh RUN      evaluate only what did not collapse
+
+Exit codes: 0 done, 1 failed, 2 usage, 3 a failed gate, 4 undecided (gate),
+69 daemon not reachable, 78 configuration error.";
+
+/// Watches the checkpoints of training runs, has each one analyzed, judges the effective rank and
+/// writes what it saw into the project's experiment log.
+#[derive(Debug, Parser)]
+#[command(name = "runscribe", version, after_help = EXAMPLES, max_term_width = 100)]
+pub struct Arguments {
+    #[command(flatten)]
+    common: Common,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Arguments that every command takes.
+#[derive(Debug, Clone, Args)]
+struct Common {
+    /// The project's root [default: the nearest folder upward with a runscribe.toml or the
+    /// training folder, else the current folder]
+    #[arg(long, global = true, value_name = "DIR")]
+    root: Option<PathBuf>,
+    /// A configuration file, read after /etc/runscribe/config.toml and <root>/runscribe.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// The daemon's status socket [default: found through `daemon.json` in the state folder]
+    #[arg(long, global = true, value_name = "PATH")]
+    socket: Option<PathBuf>,
+    /// Log more (twice: everything)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Log errors only
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    quiet: bool,
+}
+
+impl Common {
+    fn sources(&self) -> Sources {
+        crate::daemon::load_settings::sources(
+            self.root.clone(),
+            self.config.clone(),
+            self.socket.clone(),
+        )
+    }
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run the daemon in the foreground
+    Watch(watch::Arguments),
+    /// Show it at work on a throw-away project, without Python and without a GPU
+    Demo(demo::Arguments),
+    /// Show what the daemon knows right now
+    Status(status::Arguments),
+    /// Follow the events
+    Tail(tail::Arguments),
+    /// Analyze one checkpoint now and print report and verdict; nothing is recorded
+    Analyze(analyze::Arguments),
+    /// Say by exit code whether a run's newest verdict lets it be evaluated
+    Gate(gate::Arguments),
+    /// Measure the concept embedding weights of a checkpoint, without Python
+    Probe(probe::Arguments),
+    /// Say what runscribe makes of a path, and why
+    Explain(explain::Arguments),
+    /// Print what a parser makes of a file, as JSON
+    Parse(parse::Arguments),
+    /// Print the effective settings with the origin of each value
+    Config(config::Arguments),
+    /// Print completions for a shell
+    Completions(shell::Completions),
+    /// Print the manual page
+    Man,
+    /// Write the demo's checkpoints and its shell log
+    #[command(hide = true)]
+    DemoTrainer(demo::trainer::Arguments),
+}
+
+/// Parses arguments, runs the command and returns the program's exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let arguments = match Arguments::try_parse_from(arguments) {
+        Ok(arguments) => arguments,
+        Err(error) => return output::clap_message(&error),
+    };
+    output::start_logging(arguments.common.verbose, arguments.common.quiet);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .thread_name("runscribe")
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return output::failure(&format!("cannot start the runtime: {error}")),
+    };
+    let code = runtime.block_on(Box::pin(run(arguments)));
+    // A thread that hangs on a dead network folder must not keep the process.
+    runtime.shutdown_background();
+    code
+}
+
+async fn run(arguments: Arguments) -> ExitCode {
+    let common = arguments.common;
+    let mut output = Output::standard();
+    let result = match arguments.command {
+        Command::Watch(arguments) => watch::run(&common, &arguments, &mut output).await,
+        Command::Demo(arguments) => demo::run(&arguments, &mut output).await,
+        Command::Status(arguments) => status::run(&common, &arguments, &mut output).await,
+        Command::Tail(arguments) => tail::run(&common, &arguments, &mut output).await,
+        Command::Analyze(arguments) => analyze::run(&common, &arguments, &mut output).await,
+        Command::Gate(arguments) => gate::run(&common, &arguments, &mut output),
+        Command::Probe(arguments) => probe::run(&arguments, &mut output),
+        Command::Explain(arguments) => explain::run(&common, &arguments, &mut output),
+        Command::Parse(arguments) => parse::run(&common, &arguments, &mut output),
+        Command::Config(arguments) => config::run(&common, &arguments, &mut output),
+        Command::Completions(arguments) => shell::completions(&arguments, &mut output),
+        Command::Man => shell::man(&mut output),
+        Command::DemoTrainer(arguments) => demo::trainer::run(common.root.as_deref(), &arguments),
+    };
+    output::exit_code(result)
+}

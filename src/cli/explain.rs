@@ -1,0 +1,26 @@
+//! `explain`: what runscribe makes of a path, and why.
+
+use std::path::PathBuf;
+
+use crate::daemon::{load_settings, reading};
+
+use super::Common;
+use super::output::{Outcome, Output};
+
+/// Arguments of `explain`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Example:
+  runscribe explain Cache/Training/RUN/checkpoint-5000")]
+pub(super) struct Arguments {
+    /// A file or folder in the project
+    path: PathBuf,
+}
+
+pub(super) fn run(common: &Common, arguments: &Arguments, output: &mut Output) -> Outcome {
+    let settings = load_settings::load(&common.sources())?.settings;
+    for line in reading::explain(&settings, &arguments.path)? {
+        output.line(&line)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,144 @@
+//! Where commands print: stdout for people, stderr for logs and errors.
+
+use std::io::{self, IsTerminal as _, Write};
+use std::process::ExitCode;
+
+use tracing_subscriber::EnvFilter;
+
+use crate::daemon::Fatal;
+
+use super::exit;
+
+/// How a command ended, if not with exit code 0.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The answer itself is the code; everything was said.
+    Code(u8),
+    /// It failed; the text says what to do.
+    Failed(u8, String),
+    /// Whoever read the output is gone, which is no error.
+    NobodyReads,
+}
+
+impl From<io::Error> for Ended {
+    fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::NobodyReads;
+        }
+        Self::Failed(exit::FAILED, error.to_string())
+    }
+}
+
+impl From<anyhow::Error> for Ended {
+    fn from(error: anyhow::Error) -> Self {
+        Self::Failed(exit::FAILED, format!("{error:#}"))
+    }
+}
+
+impl From<Fatal> for Ended {
+    fn from(fatal: Fatal) -> Self {
+        let code = match &fatal {
+            Fatal::Configuration(_) | Fatal::Unusable(_) => exit::CONFIGURATION,
+            Fatal::AlreadyRunning(_) | Fatal::Failed(_) => exit::FAILED,
+        };
+        match fatal {
+            Fatal::Failed(error) => Self::Failed(code, format!("{error:#}")),
+            other => Self::Failed(code, other.to_string()),
+        }
+    }
+}
+
+/// What every command returns.
+pub(super) type Outcome = Result<(), Ended>;
+
+/// Standard output, and whether it may be colored.
+pub(super) struct Output {
+    stream: Box<dyn Write + Send>,
+    pub(super) colored: bool,
+    pub(super) width: usize,
+}
+
+impl Output {
+    pub(super) fn standard() -> Self {
+        let is_terminal = io::stdout().is_terminal();
+        let width = if is_terminal { columns() } else { usize::MAX };
+        let colored = is_terminal && colors_wanted();
+        Self { stream: Box::new(io::stdout()), colored, width }
+    }
+
+    pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
+        self.stream.write_all(text.as_bytes())?;
+        self.stream.flush()
+    }
+
+    pub(super) fn line(&mut self, line: &str) -> io::Result<()> {
+        self.text(&format!("{line}\n"))
+    }
+
+    /// Paints text with an SGR code, where that is wanted.
+    pub(super) fn paint(&self, code: &str, text: &str) -> String {
+        if self.colored { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+    }
+}
+
+/// Source of the convention: <https://no-color.org>.
+fn colors_wanted() -> bool {
+    std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// Returns the terminal's width; a hundred columns where it does not say.
+fn columns() -> usize {
+    let size = rustix::termios::tcgetwinsize(io::stdout()).ok();
+    size.map(|size| usize::from(size.ws_col)).filter(|columns| *columns > 0).unwrap_or(100)
+}
+
+pub(super) fn exit_code(outcome: Outcome) -> ExitCode {
+    match outcome {
+        Ok(()) | Err(Ended::NobodyReads) => ExitCode::SUCCESS,
+        Err(Ended::Code(code)) => ExitCode::from(code),
+        Err(Ended::Failed(code, message)) => {
+            complain(&message);
+            ExitCode::from(code)
+        }
+    }
+}
+
+pub(super) fn failure(message: &str) -> ExitCode {
+    complain(message);
+    ExitCode::from(exit::FAILED)
+}
+
+fn complain(message: &str) {
+    // Nobody is left to be told when stderr itself cannot be written.
+    writeln!(io::stderr(), "runscribe: {message}").unwrap_or_default();
+}
+
+/// Prints clap's own message: help and version on stdout with code 0, errors with code 2.
+pub(super) fn clap_message(error: &clap::Error) -> ExitCode {
+    error.print().unwrap_or_default();
+    ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 })
+}
+
+/// Sends logs to stderr; without time stamps under systemd, whose journal has its own.
+pub(super) fn start_logging(verbose: u8, quiet: bool) {
+    let level = match (quiet, verbose) {
+        (true, _) => "error",
+        (false, 0) => "info",
+        (false, 1) => "debug",
+        (false, _) => "trace",
+    };
+    let filter = EnvFilter::new(format!("warn,runscribe={level}"));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_target(false)
+        .with_ansi(io::stderr().is_terminal() && colors_wanted());
+    // systemd connects stderr to its journal and says so.
+    // A second start, as in tests, keeps the first one's settings.
+    let started = if std::env::var_os("JOURNAL_STREAM").is_some() {
+        builder.without_time().try_init()
+    } else {
+        builder.try_init()
+    };
+    started.unwrap_or_default();
+}

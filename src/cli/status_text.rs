@@ -1,0 +1,208 @@
+//! The snapshot as one screen: is my run healthy, how far is it, when is it done, what was the
+//! last rank, is anything wrong.
+
+mod runs;
+
+use std::time::Duration;
+
+use crate::cli::terminal::{Line, Tint, bytes_text, clock_text, counted, duration_text};
+use crate::model::time::Moment;
+use crate::publish::wire::{Analysis, Documents, Gpu, Host, Status, Watch};
+
+/// How wide the names of the blocks are.
+const NAME_COLUMNS: usize = 11;
+/// How many waiting checkpoints are listed.
+const LISTED_WAITING: usize = 3;
+/// How old a snapshot may be before its age is shown.
+const FRESH: Duration = Duration::from_mins(2);
+
+/// Prints the snapshot, at most `width` columns wide, each line with its newline.
+///
+/// With `now` times are relative (`in 3 h 12 min`), without it they are local clock times.
+/// Problems stand on top, then the runs, then the machinery.
+pub fn status_text(status: &Status, colored: bool, width: usize, now: Option<Moment>) -> String {
+    let mut lines = vec![heading(status, now)];
+    lines.extend(
+        problems(status, now)
+            .iter()
+            .map(|problem| Line::indented(2).with(Tint::Red, "! ").with(Tint::Plain, problem)),
+    );
+    lines.push(Line::default());
+    lines.extend(runs::lines(&status.runs, width, now));
+    lines.push(Line::default());
+    lines.extend(machinery(status, now));
+    lines.iter().map(|line| line.print(width, colored) + "\n").collect()
+}
+
+fn heading(status: &Status, now: Option<Moment>) -> Line {
+    let daemon = &status.daemon;
+    let host = match status.host.name.as_str() {
+        "" => String::new(),
+        name => format!(" on {name}"),
+    };
+    let up = duration_text(Duration::from_secs(daemon.uptime_seconds));
+    let mut facts = vec![format!("  up {up}"), format!("pid {}", daemon.pid)];
+    facts.push(format!("event {}", daemon.seq));
+    if let Some(age) = age(&status.time, now).filter(|age| *age > FRESH) {
+        facts.push(format!("as of {} ago", duration_text(age)));
+    }
+    Line::default()
+        .with(Tint::Bold, &format!("runscribe {}", daemon.version))
+        .with(Tint::Plain, &format!("  {}{host}", daemon.root))
+        .with(Tint::Dim, &facts.join(", "))
+}
+
+/// Returns the daemon's own sentences first, then what the fields say and no sentence repeats.
+fn problems(status: &Status, now: Option<Moment>) -> Vec<String> {
+    let mut problems = status.problems.clone();
+    let mut add = |fact: &str, sentence: String| {
+        if !fact.is_empty() && !problems.iter().any(|problem| problem.contains(fact)) {
+            problems.push(sentence);
+        }
+    };
+    if let Some(problem) = &status.daemon.journal_problem {
+        add(problem, format!("the journal cannot be written: {problem}"));
+    }
+    if let Analysis::NotReady { problem } = &status.analysis {
+        add(problem, format!("no analysis can run: {problem}"));
+    }
+    for held in &status.documents.held {
+        let (document, reason) = (&held.document, &held.reason);
+        let entries = match held.entries {
+            1 => "1 entry waits".to_owned(),
+            entries => format!("{entries} entries wait"),
+        };
+        let since = lasting(&held.since, now);
+        add(reason, format!("`{document}` is held {since}, {entries}: {reason}"));
+    }
+    if let Some(degraded) = &status.watch.degraded {
+        add(degraded, format!("watching is degraded: {degraded}"));
+    }
+    let folder = &status.watch.training_folder;
+    if folder != "listed" {
+        add(folder, format!("the training folder: {folder}"));
+    }
+    problems
+}
+
+fn machinery(status: &Status, now: Option<Moment>) -> Vec<Line> {
+    let mut lines = vec![analysis(&status.analysis)];
+    for running in &status.running {
+        let attempt = match running.attempt {
+            0 | 1 => String::new(),
+            attempt => format!(", attempt {attempt}"),
+        };
+        let since = lasting(&running.since, now);
+        let what = format!("{}/{} {since}{attempt}", running.run, running.checkpoint);
+        lines.push(named("running").with(Tint::Plain, &what));
+    }
+    for (position, waiting) in status.queue.iter().take(LISTED_WAITING).enumerate() {
+        let name = if position == 0 { "waiting" } else { "" };
+        let what = format!("{}/{}: {}", waiting.run, waiting.checkpoint, waiting.reason);
+        lines.push(named(name).with(Tint::Plain, &what));
+    }
+    if let Some(more) = status.queue.len().checked_sub(LISTED_WAITING).filter(|&more| more > 0) {
+        lines.push(named("").with(Tint::Dim, &format!("and {more} more")));
+    }
+    lines.push(documents(&status.documents));
+    lines.push(watch(&status.watch, now));
+    lines.push(named("host").with(Tint::Plain, &host(&status.host)));
+    for (number, gpu) in status.host.gpus.iter().enumerate() {
+        lines.push(named("").with(Tint::Plain, &gpu_text(number, gpu)));
+    }
+    if let Some(memory) = status.daemon.memory {
+        lines.push(named("daemon").with(Tint::Plain, &format!("{} resident", bytes_text(memory))));
+    }
+    lines
+}
+
+fn named(name: &str) -> Line {
+    Line::default().padded(Tint::Bold, name, NAME_COLUMNS)
+}
+
+fn analysis(analysis: &Analysis) -> Line {
+    let line = named("analysis");
+    match analysis {
+        Analysis::Checking => line.with(Tint::Yellow, "is being checked"),
+        Analysis::Ready { program } => {
+            line.with(Tint::Green, "ready").with(Tint::Plain, &format!(": {program}"))
+        }
+        Analysis::NotReady { .. } => line.with(Tint::Red, "not ready"),
+    }
+}
+
+fn documents(documents: &Documents) -> Line {
+    let line = named("documents");
+    let held = documents.held.len() as u64;
+    match (documents.pending, held) {
+        (0, 0) => line.with(Tint::Plain, "all written"),
+        (pending, 0) => line.with(Tint::Plain, &format!("{pending} to write or look at again")),
+        (pending, held) => line
+            .with(Tint::Plain, &format!("{pending} to write or look at again, "))
+            .with(Tint::Red, &format!("{} held", counted(held, "document"))),
+    }
+}
+
+fn watch(watch: &Watch, now: Option<Moment>) -> Line {
+    let scan = watch.last_reconcile.as_ref().map_or_else(
+        || "no full scan yet".to_owned(),
+        |time| format!("last full scan {}", past(time, now)),
+    );
+    let took = watch.reconcile_ms.map_or_else(String::new, |took| format!(" in {took:.1} ms"));
+    let watches = plural(watch.watches, "watch", "watches");
+    let line =
+        named("watch").with(Tint::Plain, &format!("{}, {watches}, {scan}{took}", watch.backend));
+    if watch.overflows == 0 {
+        return line;
+    }
+    line.with(Tint::Yellow, &format!(", {}", counted(watch.overflows, "overflow")))
+}
+
+fn host(host: &Host) -> String {
+    let share = |part: Option<u64>, whole: Option<u64>| {
+        Some(format!("{} of {}", bytes_text(part?), bytes_text(whole?)))
+    };
+    let facts = [
+        host.cpu.map(|busy| format!("CPU {:.0}%", busy * 100.0)),
+        share(host.memory_used, host.memory_total).map(|memory| format!("memory {memory}")),
+        share(host.disk_free, host.disk_total).map(|disk| format!("disk {disk} free")),
+        host.gpu_note.as_ref().map(|note| format!("GPU: {note}")),
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    if facts.is_empty() { "no reading".to_owned() } else { facts.join(", ") }
+}
+
+fn gpu_text(number: usize, gpu: &Gpu) -> String {
+    let (used, total) = (bytes_text(gpu.memory_used), bytes_text(gpu.memory_total));
+    let busy = gpu.utilization.map(|busy| format!(", {:.0}%", busy * 100.0)).unwrap_or_default();
+    let processes = plural(gpu.processes.len() as u64, "process", "processes");
+    format!("GPU {number} {}: {used} of {total}{busy}, {processes}", gpu.name)
+}
+
+fn plural(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
+/// Returns how long ago a time was; `None` if it cannot be said.
+fn age(time: &str, now: Option<Moment>) -> Option<Duration> {
+    Some(now?.since(Moment::parse(time)?.timestamp()))
+}
+
+/// Prints how long something has lasted: `for 12 s`, or `since` the clock time.
+fn lasting(time: &str, now: Option<Moment>) -> String {
+    age(time, now).map_or_else(
+        || format!("since {}", clock_text(time)),
+        |age| format!("for {}", duration_text(age)),
+    )
+}
+
+/// Prints a past time: `12 s ago`, or `at` the clock time.
+fn past(time: &str, now: Option<Moment>) -> String {
+    age(time, now).map_or_else(
+        || format!("at {}", clock_text(time)),
+        |age| format!("{} ago", duration_text(age)),
+    )
+}
+
+#[cfg(test)]
+mod tests;

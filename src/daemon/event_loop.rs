@@ -1,0 +1,287 @@
+//! The loop: one event in, one step of the decider, its effects out. Nothing here blocks; what
+//! does runs in a worker.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::mpsc::TrySendError;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
+
+use crate::engine::{self, Effect, Event};
+use crate::model::journal::Transaction;
+use crate::model::status::Status;
+use crate::record::recorder::{Output, Request};
+use crate::watch::{Control, WatchEvent};
+
+use super::setup::House;
+use super::signals::Asked;
+use super::{Fatal, Options, now, once, reload};
+
+/// One deadline for the whole stop, below systemd's `TimeoutStopSec`.
+const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// How often time itself is an event.
+const TICK: Duration = Duration::from_millis(500);
+/// How long a changed world may go without a new snapshot.
+const SNAPSHOT_DELAY: Duration = Duration::from_millis(50);
+/// How often systemd hears that the loop turns.
+const WATCHDOG: Duration = Duration::from_secs(5);
+/// Transactions that wait for the recorder. Beyond this the loop takes no more sightings: the
+/// scan waits, and nothing is lost because it looks again.
+const MAX_BACKLOG: usize = 256;
+
+/// Everything that the loop owns.
+pub(super) struct Loop {
+    pub(super) house: House,
+    /// Transactions that the recorder had no room for.
+    backlog: VecDeque<Transaction>,
+    /// Transactions given to the recorder, and those of them that are durable.
+    asked: u64,
+    answered: u64,
+    /// Since when the snapshot is older than the world.
+    dirty_since: Option<Instant>,
+}
+
+/// What one turn of the loop brought.
+enum Turn {
+    Event(Box<Event>),
+    Recorded(Output),
+    Asked(Asked),
+    Snapshot,
+    Failed(anyhow::Error),
+}
+
+/// Turns until asked to stop, or until one pass is done.
+pub(super) async fn turn(house: House, options: &Options) -> Result<(), Fatal> {
+    let mut own = Loop::new(house);
+    own.handle(Event::Started);
+    let mut tick = interval(TICK);
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut watchdog = Instant::now();
+    let result = loop {
+        match own.next(&mut tick).await {
+            Turn::Event(event) => own.happened(*event),
+            Turn::Recorded(output) => {
+                if let Some(error) = own.output(output) {
+                    break Err(Fatal::Failed(error));
+                }
+            }
+            Turn::Asked(Asked::Stop(signal)) => {
+                tracing::info!(signal, "stopping");
+                own.handle(Event::Stopping(signal.to_owned()));
+                break Ok(());
+            }
+            Turn::Asked(Asked::Reload) => reload::reload(&mut own, options),
+            Turn::Asked(Asked::Summary) => own.log_summary(),
+            Turn::Snapshot => own.publish_snapshot(),
+            Turn::Failed(error) => break Err(Fatal::Failed(error)),
+        }
+        if watchdog.elapsed() > WATCHDOG {
+            own.house.notifier.alive();
+            watchdog = Instant::now();
+        }
+        if options.once && own.all_durable() {
+            match once::progress(&own.house.world) {
+                once::Progress::GoesOn => {}
+                once::Progress::Done => break Ok(()),
+                once::Progress::Stuck(problem) => break Err(Fatal::Failed(anyhow!(problem))),
+            }
+        }
+    };
+    own.finish(result).await
+}
+
+impl Loop {
+    fn new(house: House) -> Self {
+        Self { house, backlog: VecDeque::new(), asked: 0, answered: 0, dirty_since: None }
+    }
+
+    /// Waits for the next thing to do. Every branch is cancel-safe: receivers keep what was not
+    /// taken, and joining an owned task loses nothing.
+    async fn next(&mut self, tick: &mut tokio::time::Interval) -> Turn {
+        let room = self.backlog.len() < MAX_BACKLOG;
+        let snapshot_due = self.dirty_since.map(|since| since + SNAPSHOT_DELAY);
+        let far = Instant::now() + Duration::from_hours(1);
+        tokio::select! {
+            biased;
+            asked = self.house.signals.next() => Turn::Asked(asked),
+            error = self.house.workers.first_end() => Turn::Failed(error),
+            Some(output) = self.house.recorded.recv() => Turn::Recorded(output),
+            () = sleep_until(snapshot_due.unwrap_or(far)), if snapshot_due.is_some() => Turn::Snapshot,
+            outcome = self.house.analyses.next() => {
+                Turn::Event(Box::new(Event::Analyzed(Box::new(outcome))))
+            }
+            Some(event) = self.house.news.recv() => Turn::Event(Box::new(event)),
+            Some(seen) = self.house.sightings.recv(), if room => Turn::Event(Box::new(translate(seen))),
+            _ = tick.tick() => Turn::Event(Box::new(Event::Tick)),
+        }
+    }
+
+    fn happened(&mut self, event: Event) {
+        let first_scan = matches!(event, Event::FirstScanDone);
+        let quiet = matches!(event, Event::Tick);
+        self.handle(event);
+        if first_scan {
+            self.publish_snapshot();
+            self.house.notifier.ready();
+            tracing::info!("the first scan is done");
+        }
+        if !quiet {
+            self.mark_dirty();
+        }
+    }
+
+    fn mark_dirty(&mut self) {
+        self.dirty_since.get_or_insert_with(Instant::now);
+    }
+
+    /// Steps the decider and carries out what it decides.
+    pub(super) fn handle(&mut self, event: Event) {
+        for effect in engine::step(&mut self.house.world, event, now()) {
+            self.carry_out(effect);
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        match effect {
+            Effect::Record(transaction) => {
+                self.backlog.push_back(transaction);
+                self.send_backlog();
+            }
+            Effect::Analyze(order) => {
+                tracing::info!(checkpoint = %order.checkpoint, attempt = order.attempt, "analyzing");
+                self.house.analyses.start(*order);
+            }
+            Effect::RescanRun(run) => self.house.watch.send(Control::RescanRun(run)),
+            Effect::RescanAll(reason) => self.house.watch.send(Control::Rescan { reason }),
+            Effect::ReadRunFacts(run) => self.house.helpers.read_run_facts(run),
+        }
+    }
+
+    fn send_backlog(&mut self) {
+        while let Some(transaction) = self.backlog.pop_front() {
+            let request = Request::Commit { ticket: self.asked + 1, transaction };
+            match self.house.records.try_send(request) {
+                Ok(()) => self.asked += 1,
+                Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => {
+                    let Request::Commit { transaction, .. } = request;
+                    self.backlog.push_front(transaction);
+                    return;
+                }
+            }
+        }
+    }
+
+    fn all_durable(&self) -> bool {
+        self.backlog.is_empty() && self.asked == self.answered
+    }
+
+    /// Takes in what the recorder says. Returns an error that the daemon must not survive.
+    fn output(&mut self, output: Output) -> Option<anyhow::Error> {
+        match output {
+            Output::Recorded(recorded) => {
+                self.answered += u64::from(recorded.ticket().is_some());
+                self.house.publisher.publish(&recorded);
+                self.handle(Event::Recorded(recorded.last_seq()));
+                self.send_backlog();
+            }
+            Output::Refused { reason, .. } => {
+                // The world and the journal disagree; a new life rebuilds the one from the other.
+                return Some(anyhow!("the journal refused a transaction: {reason}"));
+            }
+            Output::CommitTrouble(problem) => {
+                if let Some(problem) = &problem {
+                    tracing::error!(problem, "the journal cannot commit; trying again");
+                }
+                self.handle(Event::CommitTrouble(problem));
+            }
+            Output::Documents(documents) => self.handle(Event::Documents(documents)),
+        }
+        self.mark_dirty();
+        None
+    }
+
+    fn publish_snapshot(&mut self) {
+        self.dirty_since = None;
+        let status = engine::snapshot(&self.house.world, now());
+        self.house.notifier.status(&summary(&status));
+        self.house.snapshots.send_replace(Arc::new(status));
+    }
+
+    fn log_summary(&self) {
+        let status = engine::snapshot(&self.house.world, now());
+        tracing::info!(problems = ?status.problems, "{}", summary(&status));
+    }
+
+    /// Stops in order: no new events, children TERM, the recorder drains, publishers flush; one
+    /// deadline for all of it. A second signal leaves at once.
+    async fn finish(mut self, result: Result<(), Fatal>) -> Result<(), Fatal> {
+        self.house.notifier.stopping();
+        let deadline = Instant::now() + STOP_LIMIT;
+        self.house.analyses.stop();
+        while !self.house.analyses.is_empty() {
+            tokio::select! {
+                outcome = self.house.analyses.next() => {
+                    self.handle(Event::Analyzed(Box::new(outcome)));
+                }
+                Asked::Stop(_) = self.house.signals.next() => return result,
+                () = sleep_until(deadline) => break,
+            }
+        }
+        if !self.drain(deadline).await {
+            tracing::error!("the journal did not take the last events in time");
+        }
+        let House { helpers, stop, watch, sightings, records, recorded, workers, .. } = self.house;
+        helpers.forget_address();
+        stop.cancel();
+        watch.stop();
+        // Threads end when the other ends of their channels are gone.
+        drop((helpers, sightings, records, recorded));
+        workers.finish(deadline.saturating_duration_since(Instant::now())).await;
+        tracing::info!("stopped");
+        result
+    }
+
+    /// Gives the recorder what is left and waits until it is durable.
+    async fn drain(&mut self, deadline: Instant) -> bool {
+        while !self.all_durable() {
+            self.send_backlog();
+            let Ok(Some(output)) = timeout_at(deadline, self.house.recorded.recv()).await else {
+                return false;
+            };
+            if let Some(error) = self.output(output) {
+                tracing::error!("{error:#}");
+                return false;
+            }
+        }
+        true
+    }
+}
+
+fn translate(seen: WatchEvent) -> Event {
+    match seen {
+        WatchEvent::TrainingFolder(folder) => Event::TrainingFolder(folder),
+        WatchEvent::Run(sighting) => Event::Run(sighting),
+        WatchEvent::RunUnreadable { run, problem } => Event::RunUnreadable { run, problem },
+        WatchEvent::FirstScanDone => Event::FirstScanDone,
+        WatchEvent::Reconciled { ended, took, watches, backend } => {
+            let ended = crate::model::time::Moment::new(ended, now().offset());
+            Event::Reconciled { ended, took, watches, backend: backend.as_str() }
+        }
+        WatchEvent::Degraded(reason) => Event::WatchDegraded(reason),
+        WatchEvent::Overflow(reason) => Event::WatchOverflow(reason),
+    }
+}
+
+/// One line for systemd and the log.
+fn summary(status: &Status) -> String {
+    format!(
+        "{} runs, {} queued, {} running, {} documents pending, {} problems",
+        status.runs.len(),
+        status.queue.len(),
+        status.running.len(),
+        status.documents.pending,
+        status.problems.len()
+    )
+}

@@ -1,0 +1,184 @@
+//! The small workers beside the loop: they look at programs, run files and the host, and bring
+//! what they find as events.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use tokio::sync::{mpsc, watch as state};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::CancellationToken;
+
+use crate::analyze::program::{self, Surroundings};
+use crate::engine::{Event, RunFacts};
+use crate::host::{Sampler, run_files};
+use crate::model::ids::RunId;
+use crate::settings::Settings;
+
+use super::workers::Workers;
+
+/// How often the host is read.
+const SAMPLE: Duration = Duration::from_secs(10);
+/// How often the analysis program is looked at again: it may have been mended or changed.
+const LOOK: Duration = Duration::from_secs(30);
+/// Runs whose files wait to be read.
+const QUESTIONS: usize = 1024;
+
+/// The loop's hold on them.
+#[derive(Debug)]
+pub(super) struct Helpers {
+    questions: mpsc::Sender<RunId>,
+    settings: state::Sender<Arc<Settings>>,
+    address: PathBuf,
+}
+
+impl Helpers {
+    pub(super) fn start(
+        workers: &mut Workers,
+        settings: Arc<Settings>,
+        surroundings: Surroundings,
+        news: mpsc::Sender<Event>,
+        stop: CancellationToken,
+    ) -> anyhow::Result<Self> {
+        let (questions, asked) = mpsc::channel(QUESTIONS);
+        let address = settings.paths.state.join("daemon.json");
+        let sampler = Sampler::new(&settings.paths.training);
+        let (changes, current) = state::channel(settings);
+        workers.spawn(
+            "program",
+            watch_program(current.clone(), surroundings, news.clone(), stop.clone()),
+        );
+        workers.spawn("host", sample_host(sampler, news.clone(), stop));
+        workers.spawn_thread("run files", move || {
+            read_runs(asked, &current, &news);
+            Ok(())
+        })?;
+        Ok(Self { questions, settings: changes, address })
+    }
+
+    /// Asks what a run's own files say of it. While a thousand runs wait a further one is left
+    /// out; its next checkpoint asks again.
+    pub(super) fn read_run_facts(&self, run: RunId) {
+        if self.questions.try_send(run).is_err() {
+            tracing::debug!("too many runs wait for their files to be read");
+        }
+    }
+
+    pub(super) fn use_settings(&self, settings: Arc<Settings>) {
+        self.settings.send_replace(settings);
+    }
+
+    /// Writes down where the socket is, for commands.
+    pub(super) fn write_address(&self, socket: &Path) {
+        let text = serde_json::json!({
+            "pid": std::process::id(), "socket": socket, "version": env!("CARGO_PKG_VERSION"),
+        });
+        let temporary = self.address.with_extension("json.new");
+        let written = std::fs::write(&temporary, format!("{text}\n"))
+            .and_then(|()| std::fs::rename(&temporary, &self.address));
+        if let Err(error) = written {
+            tracing::warn!(%error, "cannot write down the socket's path");
+        }
+    }
+
+    /// Takes the address back at a clean stop.
+    pub(super) fn forget_address(&self) {
+        if let Err(error) = std::fs::remove_file(&self.address) {
+            tracing::debug!(%error, "cannot remove the address file");
+        }
+    }
+}
+
+/// Looks at the analysis program at the start and again and again; tells the loop what changed.
+async fn watch_program(
+    mut settings: state::Receiver<Arc<Settings>>,
+    surroundings: Surroundings,
+    news: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut known = None;
+    loop {
+        let current = Arc::clone(&settings.borrow_and_update());
+        let found = tokio::select! {
+            found = program::discover(&current, &surroundings, known.as_ref()) => found,
+            () = stop.cancelled() => return Ok(()),
+        };
+        if known.as_ref() != Some(&found) {
+            let (facts, readiness) = found.clone();
+            tracing::info!(?readiness, protocol = facts.protocol, "analysis program");
+            if news.send(Event::Program(Box::new(facts), readiness)).await.is_err() {
+                return Ok(());
+            }
+        }
+        known = Some(found);
+        tokio::select! {
+            () = stop.cancelled() => return Ok(()),
+            changed = timeout(LOOK, settings.changed()) => {
+                if matches!(changed, Ok(Err(_))) {
+                    return Ok(());
+                }
+            }
+        }
+    }
+}
+
+async fn sample_host(
+    sampler: Sampler,
+    news: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut every = interval(SAMPLE);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut sampler = Some(sampler);
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        let Some(mut own) = sampler.take() else { return Ok(()) };
+        let read = tokio::task::spawn_blocking(move || (own.read(), own));
+        let (reading, own) = tokio::select! {
+            read = read => read?,
+            // A host that does not answer (a dead mount) must not hold up the stop.
+            () = stop.cancelled() => return Ok(()),
+        };
+        sampler = Some(own);
+        let (host, memory) = reading;
+        if news.send(Event::Host(host, memory)).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+fn read_runs(
+    mut asked: mpsc::Receiver<RunId>,
+    settings: &state::Receiver<Arc<Settings>>,
+    news: &mpsc::Sender<Event>,
+) {
+    while let Some(run) = asked.blocking_recv() {
+        let settings = Arc::clone(&settings.borrow());
+        let facts = run_facts(&settings, &run);
+        if news.blocking_send(Event::RunFacts(run, facts)).is_err() {
+            break;
+        }
+    }
+}
+
+fn run_facts(settings: &Settings, run: &RunId) -> RunFacts {
+    let paths = &settings.paths;
+    let began = run.stamp().and_then(|stamp| {
+        let zoned = stamp.to_zoned(jiff::tz::TimeZone::system()).ok()?;
+        Some(SystemTime::from(zoned.timestamp()))
+    });
+    let log = began.and_then(|began| run_files::shell_log(&paths.shell_logs, run, began));
+    let relative = |path: PathBuf| {
+        let inside = path.strip_prefix(&paths.root).map(Path::to_path_buf).unwrap_or(path);
+        inside.to_string_lossy().into_owned()
+    };
+    let wandb_url = log.as_deref().and_then(run_files::wandb_url);
+    RunFacts {
+        machine: run_files::machine(&paths.run_logs, run),
+        shell_log: log.map(relative),
+        wandb_url,
+    }
+}

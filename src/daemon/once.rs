@@ -1,0 +1,39 @@
+//! `--once`: when one full pass is done.
+
+use crate::engine::{self, World};
+use crate::model::status::{Readiness, Status};
+
+/// How far the pass is.
+pub(super) enum Progress {
+    /// Something is still to be done.
+    GoesOn,
+    /// Scanned, analyzed, recorded, delivered.
+    Done,
+    /// All that could be done is done, and something is left that only a person can mend.
+    Stuck(String),
+}
+
+/// Says how far the pass is, when nothing waits for the journal.
+pub(super) fn progress(world: &World) -> Progress {
+    if !engine::idle(world) {
+        return Progress::GoesOn;
+    }
+    let status = engine::snapshot(world, world.now);
+    let held: u64 = status.documents.held.iter().map(|held| held.entries).sum();
+    if status.documents.pending > held {
+        return Progress::GoesOn;
+    }
+    left_over(&status).map_or(Progress::Done, Progress::Stuck)
+}
+
+fn left_over(status: &Status) -> Option<String> {
+    if let Some(held) = status.documents.held.first() {
+        return Some(format!("`{}` cannot be written: {}", held.document, held.reason));
+    }
+    match (&status.analysis, status.queue.len()) {
+        (Readiness::NotReady { problem }, waiting) if waiting > 0 => {
+            Some(format!("{waiting} checkpoints are not analyzed: {problem}"))
+        }
+        _ => None,
+    }
+}

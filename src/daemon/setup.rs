@@ -1,0 +1,263 @@
+//! Everything before the first turn of the loop: guards, journal, socket, workers.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::available_parallelism;
+
+use anyhow::Context as _;
+use tokio::sync::{mpsc, watch as state};
+use tokio_util::sync::CancellationToken;
+
+use crate::analyze::program::Surroundings;
+use crate::engine::{Event, World};
+use crate::host;
+use crate::model::journal::Memory;
+use crate::model::measurement::EMBEDDING_WEIGHT_RANK;
+use crate::model::status::{DaemonStatus, Status};
+use crate::publish::{
+    self, BindError, BoundSocket, HistoryRequest, Identity, Limits, Publisher, Server,
+};
+use crate::record::delivery::Delivery;
+use crate::record::editing::Editor;
+use crate::record::journal::Journal;
+use crate::record::opening::OpenError;
+use crate::record::places::Places;
+use crate::record::recorder::{self, Output, Recorder, Request};
+use crate::settings::Settings;
+use crate::systemd::Notifier;
+use crate::watch::{self, Inbox, WatchConfig, WatchEvent};
+
+use super::analyses::Analyses;
+use super::helpers::Helpers;
+use super::signals::Asking;
+use super::workers::Workers;
+use super::{Fatal, Options, executable, load_settings, now, reading};
+
+/// Sightings that may wait for the loop. The scan blocks beyond that and looks again later.
+const SIGHTINGS: usize = 256;
+const NEWS: usize = 64;
+const RECORDS: usize = 64;
+const HISTORY: usize = 256;
+
+/// The daemon, wired together and not yet turning.
+pub(super) struct House {
+    pub(super) world: World,
+    pub(super) analyses: Analyses,
+    pub(super) workers: Workers,
+    pub(super) signals: Asking,
+    pub(super) sightings: mpsc::Receiver<WatchEvent>,
+    pub(super) news: mpsc::Receiver<Event>,
+    pub(super) helpers: Helpers,
+    pub(super) records: std::sync::mpsc::SyncSender<Request>,
+    pub(super) recorded: mpsc::Receiver<Output>,
+    pub(super) publisher: Publisher,
+    pub(super) snapshots: state::Sender<Arc<Status>>,
+    pub(super) watch: Arc<Inbox>,
+    pub(super) stop: CancellationToken,
+    pub(super) notifier: Notifier,
+}
+
+/// Opens everything. What fails here leaves nothing running.
+pub(super) async fn open(options: &Options) -> Result<House, Fatal> {
+    let signals = Asking::new().context("cannot take over the signals")?;
+    let settings = load_settings::load(&options.sources)?.settings;
+    refuse_foreign_root(&settings.paths.root)?;
+    let (journal, memory) = open_journal(&settings).await?;
+    prepare_state(&settings)?;
+    let socket = bind(&settings).await?;
+    tracing::info!(
+        root = %settings.paths.root.display(),
+        runs = memory.runs.len(),
+        observations = memory.observations.len(),
+        "watching"
+    );
+    let settings = Arc::new(settings);
+    wire(&settings, journal, memory, socket, signals)
+}
+
+fn wire(
+    settings: &Arc<Settings>,
+    journal: Journal,
+    memory: Memory,
+    socket: BoundSocket,
+    signals: Asking,
+) -> Result<House, Fatal> {
+    let (stop, mut workers) = (CancellationToken::new(), Workers::default());
+    let (to_loop, sightings) = mpsc::channel(SIGHTINGS);
+    let (news_sender, news) = mpsc::channel(NEWS);
+    let (records, requests) = std::sync::mpsc::sync_channel(RECORDS);
+    let (to_recorder, from_recorder) = mpsc::channel(RECORDS);
+    let inbox = Arc::new(Inbox::default());
+    let publisher = Publisher::new(memory.last_seq);
+    let (snapshots, latest) = state::channel(Arc::new(Status::default()));
+    let helpers = {
+        let (settings, surroundings) = (Arc::clone(settings), surroundings(&memory));
+        Helpers::start(&mut workers, settings, surroundings, news_sender, stop.clone())?
+    };
+    helpers.write_address(socket.path());
+    let (history, questions) = mpsc::channel(HISTORY);
+    let server = Server {
+        identity: identity(settings, &memory),
+        publisher: publisher.clone(),
+        snapshots: latest,
+        history,
+        limits: Limits::default(),
+        clock: now,
+    };
+    let made_before = made_before(settings, &memory);
+    let mut world = World::new(Arc::clone(settings), memory, daemon_status(settings), now());
+    world.use_made_before(made_before);
+    let (watched, asked) = (WatchConfig::from(&**settings), Arc::clone(&inbox));
+    workers.spawn_thread("watch", move || {
+        watch::run(watched, to_loop, &asked);
+        Ok(())
+    })?;
+    let recorder = open_recorder(settings, journal)?;
+    workers
+        .spawn_thread("record", move || Ok(recorder::run(recorder, &requests, &to_recorder)?))?;
+    let state = settings.paths.state.clone();
+    workers.spawn_thread("history", move || answer_history(&state, questions))?;
+    workers.spawn("socket", server.serve(socket, stop.clone()));
+    let workshop = reading::workshop(settings, &settings.paths.state);
+    Ok(House {
+        world,
+        analyses: Analyses::new(workshop),
+        workers,
+        signals,
+        sightings,
+        news,
+        helpers,
+        records,
+        recorded: from_recorder,
+        publisher,
+        snapshots,
+        watch: inbox,
+        stop,
+        notifier: Notifier::from_environment(),
+    })
+}
+
+fn open_recorder(settings: &Settings, journal: Journal) -> anyhow::Result<Recorder> {
+    let places = Places::new(&settings.paths, crate::git::busy_with);
+    let editor = Editor::of_experiment_log();
+    let delivery = Delivery::new(&journal, places, editor, crate::record::Now::read())?;
+    Ok(Recorder::new(journal, delivery))
+}
+
+/// A daemon started as root for another user's project would run that user's code as root.
+fn refuse_foreign_root(root: &Path) -> Result<(), Fatal> {
+    let owner = host::owner(root);
+    if rustix::process::geteuid().is_root() && owner.is_some_and(|owner| owner != 0) {
+        return Err(Fatal::Unusable(format!(
+            "`{}` belongs to another user, and analyzing it as root would run that user's code as \
+             root; start runscribe as that user (`User=` in the unit)",
+            root.display()
+        )));
+    }
+    Ok(())
+}
+
+async fn open_journal(settings: &Settings) -> Result<(Journal, Memory), Fatal> {
+    let (state, keep) = (settings.paths.state.clone(), settings.status.keep_events);
+    let opened = tokio::task::spawn_blocking(move || {
+        std::fs::create_dir_all(&state).map_err(|error| {
+            Fatal::Unusable(format!(
+                "cannot make the state folder `{}`: {error}; check `project.state_dir`",
+                state.display()
+            ))
+        })?;
+        Journal::open(&state, keep).map_err(|error| match error {
+            OpenError::Locked { .. } => Fatal::AlreadyRunning(error.to_string()),
+            error if error.needs_a_person() => Fatal::Unusable(error.to_string()),
+            error => Fatal::Failed(error.into()),
+        })
+    });
+    opened.await.map_err(anyhow::Error::from)?
+}
+
+/// Clears what an earlier life left: pins that nobody uses, reports that are too old.
+fn prepare_state(settings: &Settings) -> Result<(), Fatal> {
+    let state = &settings.paths.state;
+    let pins = crate::analyze::pin::sweep(state).context("cannot sweep the pins")?;
+    let reports = crate::analyze::sweep_reports(state, settings.analysis.keep_reports)
+        .context("cannot sweep the reports")?;
+    if pins + reports > 0 {
+        tracing::info!(pins, reports, "swept");
+    }
+    Ok(())
+}
+
+async fn bind(settings: &Settings) -> Result<BoundSocket, Fatal> {
+    publish::bind(&settings.status, &settings.paths.state).await.map_err(|error| match error {
+        BindError::AlreadyRunning { .. } => Fatal::AlreadyRunning(error.to_string()),
+        error => Fatal::Failed(error.into()),
+    })
+}
+
+fn identity(settings: &Settings, memory: &Memory) -> Identity {
+    Identity {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        journal: memory.journal.clone(),
+        pid: std::process::id(),
+        host: host::host_name(),
+        root: settings.paths.root.to_string_lossy().into_owned(),
+    }
+}
+
+fn daemon_status(settings: &Settings) -> DaemonStatus {
+    DaemonStatus {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        root: settings.paths.root.to_string_lossy().into_owned(),
+        ..DaemonStatus::default()
+    }
+}
+
+/// Returns what analyses find around them.
+pub(super) fn surroundings(memory: &Memory) -> Surroundings {
+    let by_script = |one: &crate::model::observation::Observation| {
+        !one.measurements.is_empty() && !one.measurements.contains_key(EMBEDDING_WEIGHT_RANK)
+    };
+    Surroundings {
+        environment: super::environment(),
+        executable: executable(),
+        script_existed: memory.observations.iter().any(by_script),
+        cores: available_parallelism().map_or(1, std::num::NonZero::get),
+        build_environment: crate::schedule::environment::build,
+    }
+}
+
+/// With a new journal, observations that stand in the log count as made.
+fn made_before(
+    settings: &Settings,
+    memory: &Memory,
+) -> std::collections::BTreeSet<(String, String)> {
+    if !memory.fresh {
+        return std::collections::BTreeSet::new();
+    }
+    let log = match std::fs::read(&settings.paths.experiment_log) {
+        Ok(log) => log,
+        Err(error) => {
+            if error.kind() != std::io::ErrorKind::NotFound {
+                tracing::warn!(%error, "cannot read the experiment log");
+            }
+            return std::collections::BTreeSet::new();
+        }
+    };
+    let rows = crate::document::observed(&log);
+    rows.into_iter().map(|(_, run, checkpoint)| (run, checkpoint)).collect()
+}
+
+/// Answers the socket's questions about old events from a connection of its own.
+fn answer_history(
+    state: &Path,
+    mut questions: mpsc::Receiver<HistoryRequest>,
+) -> anyhow::Result<()> {
+    let reader = crate::record::history::Reader::open(state)?;
+    while let Some(question) = questions.blocking_recv() {
+        let events = reader.events(question.after, question.limit, None);
+        // A client that left needs no answer.
+        drop(question.reply.send(events.map_err(|error| error.to_string())));
+    }
+    Ok(())
+}

@@ -1,0 +1,188 @@
+//! From the model's snapshot to its wire form.
+
+use super::{
+    Analysis, CheckpointCounts, Daemon, Documents, Gpu, Held, Host, Incomplete, Metrics, Queued,
+    Run, Running, Status, TrajectoryPoint, Watch,
+};
+use crate::model::checkpoint::TrainingPoint;
+use crate::model::journal::{DocumentsState, HeldDocument};
+use crate::model::status as model;
+use crate::publish::wire::finite;
+
+impl From<&model::Status> for Status {
+    fn from(status: &model::Status) -> Self {
+        Self {
+            time: status.time.clone(),
+            problems: status.problems.clone(),
+            runs: status.runs.iter().map(Run::from).collect(),
+            analysis: Analysis::from(&status.analysis),
+            queue: status.queue.iter().map(Queued::from).collect(),
+            running: status.running.iter().map(Running::from).collect(),
+            documents: Documents::from(&status.documents),
+            watch: Watch::from(&status.watch),
+            host: Host::from(&status.host),
+            daemon: Daemon::from(&status.daemon),
+        }
+    }
+}
+
+impl From<&model::RunStatus> for Run {
+    fn from(run: &model::RunStatus) -> Self {
+        let point = |&(step, rank): &(u64, f64)| TrajectoryPoint { step, rank: finite(rank) };
+        let incomplete = |(checkpoint, missing): &(String, String)| Incomplete {
+            checkpoint: checkpoint.clone(),
+            missing: missing.clone(),
+        };
+        Self {
+            run: run.run.to_string(),
+            state: run.state.clone(),
+            evidence: run.evidence.clone(),
+            step: run.step,
+            total_steps: run.total_steps,
+            eta: run.eta.clone(),
+            eta_basis: run.eta_basis.clone(),
+            metrics: run.metrics.as_ref().map(Metrics::from),
+            checkpoints: CheckpointCounts::from(run.checkpoints),
+            verdict: run.verdict,
+            reasons: run.reasons.clone(),
+            rank: run.rank.and_then(finite),
+            rank_measurement: run.rank_measurement.clone(),
+            concepts: run.concepts,
+            trajectory: run.trajectory.iter().map(point).collect(),
+            shell_log: run.shell_log.clone(),
+            wandb_url: run.wandb_url.clone(),
+            failure_notes: run.failure_notes.clone(),
+            incomplete: run.incomplete.iter().map(incomplete).collect(),
+        }
+    }
+}
+
+impl From<&TrainingPoint> for Metrics {
+    fn from(point: &TrainingPoint) -> Self {
+        Self {
+            step: point.step,
+            total_steps: point.total_steps,
+            epoch: point.epoch.and_then(finite),
+            loss: point.loss.and_then(finite),
+            loss_step: point.loss_step,
+            grad_norm: point.grad_norm.and_then(finite),
+            learning_rate: point.learning_rate.and_then(finite),
+            eval_loss: point.eval_loss.and_then(finite),
+            eval_step: point.eval_step,
+            not_finite: point.not_finite.clone(),
+        }
+    }
+}
+
+impl From<model::CheckpointCounts> for CheckpointCounts {
+    fn from(counts: model::CheckpointCounts) -> Self {
+        let model::CheckpointCounts { seen, complete, analyzed, pending, gone } = counts;
+        Self { seen, complete, analyzed, pending, gone }
+    }
+}
+
+impl From<&model::Readiness> for Analysis {
+    fn from(readiness: &model::Readiness) -> Self {
+        match readiness {
+            model::Readiness::Checking => Self::Checking,
+            model::Readiness::Ready { program } => Self::Ready { program: program.clone() },
+            model::Readiness::NotReady { problem } => Self::NotReady { problem: problem.clone() },
+        }
+    }
+}
+
+impl From<&model::QueueEntry> for Queued {
+    fn from(entry: &model::QueueEntry) -> Self {
+        Self {
+            run: entry.run.to_string(),
+            checkpoint: entry.checkpoint.clone(),
+            reason: entry.reason.clone(),
+        }
+    }
+}
+
+impl From<&model::RunningAnalysis> for Running {
+    fn from(running: &model::RunningAnalysis) -> Self {
+        Self {
+            run: running.run.to_string(),
+            checkpoint: running.checkpoint.clone(),
+            since: running.since.clone(),
+            attempt: running.attempt,
+        }
+    }
+}
+
+impl From<&DocumentsState> for Documents {
+    fn from(documents: &DocumentsState) -> Self {
+        let held = documents.held.iter().map(Held::from).collect();
+        Self { pending: documents.pending, held }
+    }
+}
+
+impl From<&HeldDocument> for Held {
+    fn from(held: &HeldDocument) -> Self {
+        Self {
+            document: held.document.clone(),
+            reason: held.reason.clone(),
+            since: held.since.clone(),
+            entries: held.entries,
+        }
+    }
+}
+
+impl From<&model::WatchStatus> for Watch {
+    fn from(watch: &model::WatchStatus) -> Self {
+        Self {
+            backend: watch.backend.clone(),
+            watches: watch.watches,
+            overflows: watch.overflows,
+            last_reconcile: watch.last_reconcile.clone(),
+            reconcile_ms: watch.reconcile_ms.and_then(finite),
+            degraded: watch.degraded.clone(),
+            training_folder: watch.training_folder.clone(),
+        }
+    }
+}
+
+impl From<&model::HostStatus> for Host {
+    fn from(host: &model::HostStatus) -> Self {
+        Self {
+            name: host.name.clone(),
+            cpu: host.cpu.and_then(finite),
+            memory_used: host.memory_used,
+            memory_total: host.memory_total,
+            disk_free: host.disk_free,
+            disk_total: host.disk_total,
+            gpus: host.gpus.iter().map(Gpu::from).collect(),
+            gpu_note: host.gpu_note.clone(),
+        }
+    }
+}
+
+impl From<&model::GpuStatus> for Gpu {
+    fn from(gpu: &model::GpuStatus) -> Self {
+        Self {
+            uuid: gpu.uuid.clone(),
+            name: gpu.name.clone(),
+            memory_used: gpu.memory_used,
+            memory_total: gpu.memory_total,
+            utilization: gpu.utilization.and_then(finite),
+            processes: gpu.processes.clone(),
+        }
+    }
+}
+
+impl From<&model::DaemonStatus> for Daemon {
+    fn from(daemon: &model::DaemonStatus) -> Self {
+        Self {
+            version: daemon.version.clone(),
+            pid: daemon.pid,
+            root: daemon.root.clone(),
+            uptime_seconds: daemon.uptime_seconds,
+            memory: daemon.memory,
+            journal: daemon.journal.clone(),
+            journal_problem: daemon.journal_problem.clone(),
+            seq: daemon.seq,
+        }
+    }
+}

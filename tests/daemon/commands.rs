@@ -1,0 +1,179 @@
+//! The commands and their exit codes.
+
+use std::process::Output;
+
+use crate::support::{FakeReport, Project, command};
+
+const RUN: &str = "diffusion_H64L2C128D2_20261123_063802";
+
+fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn wrong_command_lines_exit_with_2_and_help_with_0() {
+    for arguments in [&[][..], &["dance"], &["watch", "--onec"], &["gate"], &["parse", "poem", "x"]]
+    {
+        let output = command(arguments).output().unwrap();
+        assert_eq!(code(&output), 2, "{arguments:?}: {}", err(&output));
+        assert!(!err(&output).is_empty() && out(&output).is_empty(), "{arguments:?}");
+    }
+    let commands = ["watch", "demo", "status", "tail", "analyze", "gate", "probe", "explain"];
+    for name in commands.into_iter().chain(["parse", "config"]) {
+        let output = command(&[name, "--help"]).output().unwrap();
+        assert_eq!(code(&output), 0);
+        assert!(out(&output).contains("Example"), "{name} has no example:\n{}", out(&output));
+    }
+}
+
+#[test]
+fn configuration_errors_exit_with_78_and_name_everything_at_once() {
+    let project = Project::new();
+    project.configure("[watch]\nreconcil = \"30s\"\nsettle = \"soon\"\n");
+    for arguments in [&["watch"][..], &["config", "--check"], &["status"], &["gate", RUN]] {
+        let output = project.run(arguments);
+        assert_eq!(code(&output), 78, "{arguments:?}: {}", err(&output));
+        for part in ["runscribe.toml", "watch.reconcil", "reconcile", "watch.settle", "soon"] {
+            assert!(err(&output).contains(part), "no {part} in {}", err(&output));
+        }
+    }
+    let output = command(&["watch", "--root", "/nonexistent/project"]).output().unwrap();
+    assert_eq!(code(&output), 78);
+}
+
+#[test]
+fn config_prints_every_value_with_its_origin() {
+    let project = Project::new();
+    let output = project.run(&["config"]);
+    assert_eq!(code(&output), 0);
+    assert!(out(&output).contains("settle = \"300ms\""), "{}", out(&output));
+    assert!(out(&output).contains("runscribe.toml"), "{}", out(&output));
+}
+
+#[test]
+fn without_a_daemon_status_and_tail_exit_with_69() {
+    let project = Project::new();
+    for arguments in [&["status"][..], &["status", "--json"], &["tail"]] {
+        let output = project.run(arguments);
+        assert_eq!(code(&output), 69, "{}", err(&output));
+        assert!(err(&output).contains("runscribe watch"), "{}", err(&output));
+    }
+}
+
+#[test]
+fn gate_decides_by_exit_code_with_and_without_a_daemon() {
+    let project = Project::new();
+    project.script("checkpoint-20", FakeReport::healthy());
+    project.script("checkpoint-40", FakeReport::with_rank(2.0));
+    project.script("checkpoint-60", FakeReport::healthy());
+    project.replace_in_script("checkpoint-60", "out.json", "20.0", "0.0");
+    project.replace_in_script("checkpoint-60", "stdout.txt", "20.0000", "0.0000");
+    assert_eq!(code(&project.run(&["gate", RUN])), 4);
+    let daemon = project.start();
+    for (step, expected, word) in [(20, 0, "pass"), (40, 3, "fail"), (60, 4, "unknown")] {
+        project.save(RUN, step);
+        daemon.wait_for_observations(step / 20);
+        let output = project.run(&["gate", RUN]);
+        assert_eq!(code(&output), expected, "{}", out(&output));
+        assert!(out(&output).starts_with(word), "{}", out(&output));
+        assert_eq!(out(&output).lines().count(), 1);
+    }
+    let status = project.run(&["status"]);
+    assert_eq!(code(&status), 0);
+    assert!(out(&status).contains(RUN) && out(&status).contains("unknown"), "{}", out(&status));
+    let json: serde_json::Value =
+        serde_json::from_str(&out(&project.run(&["status", "--json"]))).unwrap();
+    assert_eq!(json["runs"][0]["checkpoints"]["analyzed"], 3);
+    assert_eq!(daemon.stop(), Some(0));
+    assert_eq!(code(&project.run(&["gate", RUN])), 4);
+}
+
+#[test]
+fn once_does_one_pass_and_dry_run_writes_nothing() {
+    let project = Project::new();
+    project.save(RUN, 20);
+    project.save(RUN, 40);
+    project.save_final(RUN, 40);
+    let dry = project.run(&["watch", "--dry-run"]);
+    assert_eq!(code(&dry), 0, "{}", err(&dry));
+    assert!(out(&dry).contains(&format!("would analyze {RUN}/checkpoint-40")), "{}", out(&dry));
+    assert!(!project.path("Cache/runscribe").exists());
+    let once = project.run(&["watch", "--once"]);
+    assert_eq!(code(&once), 0, "{}", err(&once));
+    assert_eq!(project.observations().len(), 3);
+    let again = project.run(&["watch", "--once"]);
+    assert_eq!(code(&again), 0, "{}", err(&again));
+    assert_eq!(project.observations().len(), 3);
+    assert_eq!(project.starts().values().sum::<usize>(), 2);
+}
+
+#[test]
+fn explain_says_in_plain_sentences_what_a_path_is() {
+    let project = Project::new();
+    project.save(RUN, 20);
+    let folder = project.path("Cache/Training").join(RUN).join("checkpoint-40");
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::write(folder.join("config.json"), "{").unwrap();
+    let complete = project.run(&["explain", "Cache/Training/x"]);
+    assert_eq!(code(&complete), 1, "{}", out(&complete));
+    let path = project.path("Cache/Training").join(RUN).join("checkpoint-20");
+    let complete = out(&project.run(&["explain", path.to_str().unwrap()]));
+    assert!(complete.contains("It is complete"), "{complete}");
+    let incomplete = out(&project.run(&["explain", folder.to_str().unwrap()]));
+    assert!(incomplete.contains("It is incomplete"), "{incomplete}");
+    assert!(incomplete.contains("`config.json` ends in the middle"), "{incomplete}");
+}
+
+#[test]
+fn analyze_prints_report_and_verdict_and_records_nothing() {
+    let project = Project::new();
+    project.save(RUN, 20);
+    project.script("checkpoint-20", FakeReport::with_rank(3.0));
+    let path = project.path("Cache/Training").join(RUN).join("checkpoint-20");
+    let path = path.to_str().unwrap();
+    let dry = project.run(&["analyze", path, "--dry-run"]);
+    assert_eq!(code(&dry), 0, "{}", err(&dry));
+    assert!(out(&dry).contains("CUDA_VISIBLE_DEVICES") || out(&dry).contains("environment:"));
+    let output = project.run(&["analyze", path]);
+    assert_eq!(code(&output), 3, "{}", err(&output));
+    assert!(out(&output).contains("CONCEPT SPACE GEOMETRY REPORT"), "{}", out(&output));
+    assert!(out(&output).contains("Verdict: fail"), "{}", out(&output));
+    assert!(!project.path("Cache/runscribe").exists());
+    assert_eq!(project.log(), "");
+}
+
+#[test]
+fn probe_reads_real_weights_and_says_that_they_are_weights() {
+    let project = Project::new();
+    project.save(RUN, 20);
+    let path = project.path("Cache/Training").join(RUN).join("checkpoint-20");
+    let json = project.path("probe.json");
+    let arguments =
+        ["--model_path", path.to_str().unwrap(), "--output_json", json.to_str().unwrap()];
+    let output = command(&["probe"]).args(arguments).output().unwrap();
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert!(out(&output).contains("concept embedding weights, not representations"));
+    let report: serde_json::Value = serde_json::from_slice(&std::fs::read(&json).unwrap()).unwrap();
+    let rank = report["embedding_weight_rank"].as_f64().unwrap();
+    assert!((rank - 20.0).abs() < 0.5, "{rank}");
+    let parsed = out(&command(&["parse", "report", json.to_str().unwrap()]).output().unwrap());
+    assert!(parsed.contains("embedding_weight_rank"), "{parsed}");
+    let missing = command(&["probe", "--model_path", "/nonexistent"]).output().unwrap();
+    assert_eq!(code(&missing), 1);
+    assert!(err(&missing).contains("/nonexistent"), "{}", err(&missing));
+}
+
+#[test]
+fn man_and_completions_are_generated() {
+    assert!(out(&command(&["man"]).output().unwrap()).contains("runscribe"));
+    let completions = out(&command(&["completions", "bash"]).output().unwrap());
+    assert!(completions.contains("complete -F"), "{completions}");
+}

@@ -1,0 +1,18 @@
+//! The real program as real processes: what a user, a script or another program relies on.
+
+#![expect(
+    clippy::disallowed_methods,
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_precision_loss,
+    reason = "test support: these tests drive processes and files, and a failure is a panic"
+)]
+
+mod analyses;
+mod commands;
+mod crashes;
+mod demo;
+mod documents;
+mod socket;
+mod support;

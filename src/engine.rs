@@ -24,14 +24,14 @@ use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, ProgramFacts};
 use crate::model::checkpoint::{RunSighting, TrainingFolder};
 use crate::model::event::{Happening, NewEvent};
 use crate::model::ids::{CheckpointName, RunId};
-use crate::model::journal::{DocumentsState, Transaction};
+use crate::model::journal::{DocumentsState, RunFacts, Transaction};
 use crate::model::status::{HostStatus, Readiness};
 use crate::model::time::Moment;
 use crate::settings::Settings;
 
 pub use dispatch::idle;
 pub use snapshot::snapshot;
-pub use world::{RunFacts, World};
+pub use world::World;
 
 /// Something that happened outside.
 #[derive(Debug)]
@@ -182,8 +182,6 @@ fn started(world: &World, now: Moment, out: &mut Decisions) {
     let version = daemon.version.clone();
     let root = daemon.root.clone();
     out.daemon_event(now, Happening::DaemonStarted { version, pid: daemon.pid, root });
-    let known = world.runs.iter().filter(|(_, run)| run.is_live());
-    out.effects.extend(known.map(|(id, _)| Effect::ReadRunFacts(id.clone())));
 }
 
 fn watch_degraded(world: &mut World, reason: Option<String>, now: Moment, out: &mut Decisions) {

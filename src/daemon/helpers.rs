@@ -10,9 +10,10 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::analyze::program::{self, Surroundings};
-use crate::engine::{Event, RunFacts};
+use crate::engine::Event;
 use crate::host::{Sampler, run_files};
 use crate::model::ids::RunId;
+use crate::model::journal::RunFacts;
 use crate::settings::Settings;
 
 use super::workers::Workers;

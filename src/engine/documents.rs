@@ -4,14 +4,14 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::document::{Links, cells, note};
 use crate::model::checkpoint::{Condition, ModelConfig, RunSighting};
-use crate::model::ids::{CheckpointName, RunId};
-use crate::model::journal::Change;
+use crate::model::ids::{CheckpointId, CheckpointName, RunId};
+use crate::model::journal::{Change, RunFacts};
 use crate::model::measurement::{GLOBAL_EFFECTIVE_RANK, Verdict};
 use crate::model::observation::{CellFill, DocumentEdit, Observation, RunColumn};
 use crate::model::time::Moment;
 
-use super::Decisions;
-use super::world::{Run, RunFacts, World};
+use super::world::{Run, World};
+use super::{Decisions, Effect};
 
 /// The row of a run that was just seen for the first time: its date and architecture.
 pub(super) fn first_row(world: &World, sighting: &RunSighting, out: &mut Decisions) {
@@ -46,25 +46,31 @@ fn run_row(world: &World, run: &RunId, fills: Vec<CellFill>, out: &mut Decisions
     out.transaction.documents.push(edit);
 }
 
-/// Takes in what a run's own files say of it, and fills the machine's cell.
-pub(super) fn run_facts(world: &mut World, id: &RunId, facts: RunFacts, out: &mut Decisions) {
+/// Takes in what a run's own files say of it, and fills the cells that were not known before. What
+/// was known stays known when its source is gone.
+pub(super) fn run_facts(world: &mut World, id: &RunId, found: RunFacts, out: &mut Decisions) {
     let configured = world.settings.machine.clone();
     let run = world.run_mut(id);
-    let before = std::mem::replace(&mut run.facts, facts);
-    let machine = configured.or_else(|| run.facts.machine.clone());
-    let wandb = run.facts.wandb_url.clone().filter(|_| before.wandb_url.is_none());
     if !run.is_live() {
         return;
     }
-    let mut fills = Vec::new();
-    if before.machine.is_none()
-        && let Some(value) = machine
-    {
-        fills.push(CellFill { column: RunColumn::Machine, value });
+    let Some(known) = &mut run.known else { return };
+    let before = known.facts.clone();
+    known.facts = RunFacts {
+        machine: configured.or(found.machine).or(before.machine.clone()),
+        shell_log: found.shell_log.or(before.shell_log.clone()),
+        wandb_url: found.wandb_url.or(before.wandb_url.clone()),
+    };
+    if known.facts == before {
+        return;
     }
-    if let Some(url) = wandb {
-        fills.push(CellFill { column: RunColumn::WandbLink, value: format!("[W&B]({url})") });
-    }
+    out.transaction.changes.push(Change::Run(known.clone()));
+    let fill = |column, value| CellFill { column, value };
+    let machine = known.facts.machine.clone().filter(|_| known.facts.machine != before.machine);
+    let url = known.facts.wandb_url.clone().filter(|_| known.facts.wandb_url != before.wandb_url);
+    let machine = machine.map(|machine| fill(RunColumn::Machine, machine));
+    let link = url.and_then(|url| cells::wandb_fill(&url));
+    let fills: Vec<CellFill> = machine.into_iter().chain(link).collect();
     if !fills.is_empty() {
         run_row(world, id, fills, out);
     }
@@ -88,6 +94,9 @@ pub(super) fn observed(
     }
     if world.settings.log.failure_notes {
         failure_note(world, observation, now, out);
+    }
+    if world.run_mut(&id).facts().shell_log.is_none() {
+        out.effects.push(Effect::ReadRunFacts(id));
     }
 }
 
@@ -118,22 +127,23 @@ fn failure_note(world: &mut World, observation: &Observation, now: Moment, out: 
     let Some(judgment) = observation.judgment() else { return };
     let Some(kind) = judgment.failure_kind.clone() else { return };
     let id = observation.checkpoint.run.clone();
-    let machine = world.settings.machine.clone();
     let links = links(world);
+    let evidence = evidence(world, observation);
     let run = world.run_mut(&id);
     if run.notes.contains_key(&kind) {
         return;
     }
     let file = note::note_file(&id, now, &kind);
+    let facts = run.facts();
     let facts = note::NoteFacts {
         observation,
         trajectory: &run.observations,
-        machine: machine.or_else(|| run.facts.machine.clone()),
-        wandb: run.facts.wandb_url.clone(),
-        shell_log: run.facts.shell_log.clone(),
+        machine: facts.machine,
+        wandb: facts.wandb_url,
+        shell_log: facts.shell_log,
         git_commit: None,
         git_tag: None,
-        evidence: observation.conditions.clone(),
+        evidence,
     };
     let text = note::failure_note(&facts);
     run.notes.insert(kind.clone(), file.clone());
@@ -148,6 +158,17 @@ fn failure_note(world: &mut World, observation: &Observation, now: Moment, out: 
     if let Some(conclusion) = conclusion {
         run_row(world, &id, vec![conclusion], out);
     }
+}
+
+/// Says where what was measured and what measured it can be looked at.
+fn evidence(world: &World, observation: &Observation) -> Vec<String> {
+    let paths = &world.settings.paths;
+    let CheckpointId { run, name } = &observation.checkpoint;
+    let reports = paths.state.join("reports").join(run.as_str()).join(name.to_string());
+    let present = world.runs.get(run).and_then(|run| run.present.get(name));
+    let folder = present.map(|present| relative(&paths.root, &present.folder));
+    let report = format!("Report and output: {}", relative(&paths.root, &reports));
+    folder.map(|folder| format!("Checkpoint: {folder}")).into_iter().chain([report]).collect()
 }
 
 /// Returns the run reports folder as seen from the experiment log's folder.

@@ -7,7 +7,7 @@ use crate::model::checkpoint::{
 };
 use crate::model::event::Happening;
 use crate::model::ids::{CheckpointId, CheckpointName, FolderIdentity, RunId};
-use crate::model::journal::{Change, KnownRun, Standing};
+use crate::model::journal::{Change, KnownRun, RunFacts, Standing};
 use crate::model::time::Moment;
 use crate::settings::Adopt;
 
@@ -141,7 +141,9 @@ fn make_known(world: &mut World, sighting: &RunSighting, now: Moment, out: &mut 
     let renamed_from = take_renamed(world, sighting, now, out);
     let first_seen = now;
     let (run, identity) = (id.clone(), sighting.identity);
-    let known = KnownRun { run, identity, training_folder, first_seen, old_since, gone: false };
+    let facts = RunFacts::default();
+    let gone = false;
+    let known = KnownRun { run, identity, training_folder, first_seen, old_since, gone, facts };
     out.transaction.changes.push(Change::Run(known.clone()));
     let old = old_since.is_some();
     out.event(now, id, None, Happening::RunSeen { old, renamed_from: renamed_from.clone() });

@@ -156,8 +156,8 @@ fn run_status(world: &World, id: &RunId, run: &Run) -> RunStatus {
         rank_measurement: rank.map(|rank| rank.measurement.clone()),
         concepts: newest.and_then(|one| one.concepts),
         trajectory: trajectory(run),
-        shell_log: run.facts.shell_log.clone(),
-        wandb_url: run.facts.wandb_url.clone(),
+        shell_log: run.facts().shell_log,
+        wandb_url: run.facts().wandb_url,
         failure_notes: run.notes.values().map(|file| note_path(world, file)).collect(),
         incomplete: incomplete(run, world.now),
     }

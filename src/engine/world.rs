@@ -7,7 +7,9 @@ use std::sync::Arc;
 use crate::model::analysis::ProgramFacts;
 use crate::model::checkpoint::{CompleteCheckpoint, Condition};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, RunId};
-use crate::model::journal::{DocumentsState, KnownCheckpoint, KnownRun, Memory, Standing};
+use crate::model::journal::{
+    DocumentsState, KnownCheckpoint, KnownRun, Memory, RunFacts, Standing,
+};
 use crate::model::observation::Observation;
 use crate::model::status::{DaemonStatus, HostStatus, Readiness, WatchStatus};
 use crate::model::time::Moment;
@@ -55,7 +57,6 @@ pub struct World {
 #[derive(Debug, Default)]
 pub(crate) struct Run {
     pub(crate) known: Option<KnownRun>,
-    pub(crate) facts: RunFacts,
     pub(crate) present: BTreeMap<CheckpointName, Present>,
     pub(crate) contents: BTreeMap<CheckpointName, Vec<Content>>,
     /// Oldest first.
@@ -66,17 +67,6 @@ pub(crate) struct Run {
     /// Whether any of its checkpoints has weights or a configuration, whole or not.
     pub(crate) holds_model: bool,
     pub(crate) newest_change: Option<crate::model::Timestamp>,
-}
-
-/// What a run's own files say of it, outside its checkpoints.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct RunFacts {
-    /// The host in the name of the run's `events.out.tfevents.<time>.<host>.<pid>`.
-    pub machine: Option<String>,
-    /// The shell log that names the run, relative to the root.
-    pub shell_log: Option<String>,
-    /// The run's page at W&B, as its shell log names it.
-    pub wandb_url: Option<String>,
 }
 
 /// A checkpoint as the last scan saw it.
@@ -119,6 +109,11 @@ impl Run {
     /// Whether its checkpoints are to be analyzed.
     pub(crate) fn is_live(&self) -> bool {
         self.known.as_ref().is_some_and(|known| known.old_since.is_none() && !known.gone)
+    }
+
+    /// Returns what its own files say of it, as far as it is known.
+    pub(crate) fn facts(&self) -> RunFacts {
+        self.known.as_ref().map(|known| known.facts.clone()).unwrap_or_default()
     }
 
     pub(crate) fn content(&self, name: CheckpointName, digest: &Digest) -> Option<&Content> {

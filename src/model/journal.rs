@@ -96,6 +96,20 @@ pub struct KnownRun {
     pub old_since: Option<Timestamp>,
     /// Whether its folder was deleted.
     pub gone: bool,
+    /// What its own files say of it.
+    #[serde(default)]
+    pub facts: RunFacts,
+}
+
+/// What a run's own files say of it, outside its checkpoints.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunFacts {
+    /// The host in the name of the run's `events.out.tfevents.<time>.<host>.<pid>`.
+    pub machine: Option<String>,
+    /// The shell log that names the run, relative to the root.
+    pub shell_log: Option<String>,
+    /// The run's page at W&B, as its shell log names it.
+    pub wandb_url: Option<String>,
 }
 
 /// Where a checkpoint's content stands on its way to one observation.

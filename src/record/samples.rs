@@ -18,7 +18,7 @@ use crate::model::analysis::FailureClass;
 use crate::model::checkpoint::{CompleteCheckpoint, ModelConfig, TrainingPoint};
 use crate::model::event::{Happening, NewEvent};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, RunId};
-use crate::model::journal::{Change, KnownRun, Transaction};
+use crate::model::journal::{Change, KnownRun, RunFacts, Transaction};
 use crate::model::measurement::{FiniteWeights, Judgment, RankGate, RankReading, Verdict};
 use crate::model::observation::{
     CellFill, DocumentEdit, Observation, ObservationOutcome, ObservationRow, RunColumn,
@@ -50,6 +50,7 @@ pub(super) fn known_run(run: &str, inode: u64) -> KnownRun {
         first_seen: moment("2026-02-23T20:33:49+01:00"),
         old_since: None,
         gone: false,
+        facts: RunFacts::default(),
     }
 }
 

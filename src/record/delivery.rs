@@ -1,7 +1,7 @@
 //! Delivery: from outbox entries to documents, one file at a time, without ever sleeping.
 //!
 //! Waiting for quiet, for a second look and for a held document are states with a due time. A
-//! [`Delivery::step`] does what is due for one document and returns, so that a commit waits for
+//! `Delivery::step` does what is due for one document and returns, so that a commit waits for
 //! one replaced file at most.
 
 use std::collections::{BTreeMap, BTreeSet};

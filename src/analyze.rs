@@ -305,14 +305,23 @@ fn other_subject(
     pin: &Pin,
     report: &crate::model::measurement::Report,
 ) -> Option<String> {
-    let asked = pin.checkpoint.to_string_lossy();
-    let same_path = |path: &str| path.trim_end_matches('/') == asked.trim_end_matches('/');
-    if let Some(path) = report.model_path.as_deref().filter(|path| !same_path(path)) {
+    let is_asked = |path: &str| names_same_checkpoint(Path::new(path), &pin.checkpoint);
+    if let Some(path) = report.model_path.as_deref().filter(|path| !is_asked(path)) {
         return Some(format!("the report is about another checkpoint: {path}"));
     }
     let asked = order.program.model_type.as_deref()?;
     let used = report.model_type.as_deref().filter(|used| *used != asked)?;
     Some(format!("the report used model type {used}, not {asked}"))
+}
+
+/// Whether two paths end in the same `<run id>/<checkpoint name>`, which is what identifies a
+/// checkpoint wherever it lies: a pin, its place, or a path that a program has resolved.
+fn names_same_checkpoint(one: &Path, other: &Path) -> bool {
+    let ending = |path: &Path| {
+        let name = path.file_name()?.to_owned();
+        Some((path.parent()?.file_name()?.to_owned(), name))
+    };
+    ending(one).is_some_and(|ending_of_one| Some(ending_of_one) == ending(other))
 }
 
 fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
@@ -353,4 +362,24 @@ pub fn sweep_reports(state: &Path, keep: Duration) -> std::io::Result<u64> {
 
 fn is_missing(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::NotFound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_is_known_by_run_and_name_wherever_it_lies() {
+        let pinned = Path::new("/state/pins/7-1/run_a/checkpoint-20");
+        for (path, same) in [
+            ("/project/Cache/Training/run_a/checkpoint-20", true),
+            ("/project/Cache/Training/run_a/checkpoint-20/", true),
+            ("/project/Cache/Training/run_b/checkpoint-20", false),
+            ("/project/Cache/Training/run_a/checkpoint-2", false),
+            ("checkpoint-20", false),
+            ("", false),
+        ] {
+            assert_eq!(names_same_checkpoint(Path::new(path), pinned), same, "{path}");
+        }
+    }
 }

@@ -81,10 +81,7 @@ pub(super) fn turn(
 ) -> Turn {
     let waits = |reason: &str| Turn::Waits(reason.to_owned());
     let Some(run) = world.runs.get(&checkpoint.run) else { return waits("its run is unknown") };
-    let is_running = |running: &Running| {
-        running.checkpoint == *checkpoint && running.digest == content.complete.digest
-    };
-    if world.running.iter().any(is_running) {
+    if world.is_running(checkpoint, &content.complete.digest) {
         return waits("it is being analyzed");
     }
     if let Standing::Waiting { retry_at, class, attempt, .. } = &content.standing

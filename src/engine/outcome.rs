@@ -3,7 +3,7 @@
 use crate::judge::{self, Evidence};
 use crate::model::analysis::{AnalysisOutcome, AnalysisResult, FailureClass};
 use crate::model::event::Happening;
-use crate::model::ids::{CheckpointName, Digest};
+use crate::model::ids::{CheckpointId, CheckpointName, Digest};
 use crate::model::journal::{Change, Standing};
 use crate::model::measurement::{Judgment, Report};
 use crate::model::observation::{Observation, ObservationOutcome};
@@ -215,6 +215,45 @@ fn give_up(world: &mut World, ended: &Ended, failure: Failure, now: Moment, out:
     let Failure { class, evidence } = failure;
     observation.outcome = ObservationOutcome::AnalysisFailed { class, evidence };
     commit(world, observation, now, out);
+}
+
+/// Ends a content that failed before and will not be tried again because its files vanished.
+/// Returns whether there was such a failure.
+pub(super) fn give_up_vanished(
+    world: &mut World,
+    checkpoint: &CheckpointId,
+    digest: &Digest,
+    now: Moment,
+    out: &mut Decisions,
+) -> bool {
+    let run = world.run_mut(&checkpoint.run);
+    let Some(content) = run.content(checkpoint.name, digest).cloned() else { return false };
+    let Standing::Waiting { attempt, class, evidence, since, .. } = content.standing.clone() else {
+        return false;
+    };
+    let program = world.program.as_ref();
+    let running = Running {
+        number: 0,
+        checkpoint: checkpoint.clone(),
+        digest: digest.clone(),
+        attempt,
+        failing_since: Some(since),
+        protocol: program.map(|program| program.protocol.clone()).unwrap_or_default(),
+        model_type: None,
+        since: now,
+    };
+    let outcome = AnalysisOutcome {
+        number: 0,
+        checkpoint: checkpoint.clone(),
+        digest: digest.clone(),
+        weights_sha256: None,
+        finite: None,
+        conditions: vec!["its files vanished before the next attempt".to_owned()],
+        result: AnalysisResult::Interrupted,
+    };
+    let ended = Ended { running, content, outcome };
+    give_up(world, &ended, Failure { class, evidence }, now, out);
+    true
 }
 
 /// The measurements of byte-identical weights are this final model's own.

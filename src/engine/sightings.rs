@@ -6,13 +6,13 @@ use crate::model::checkpoint::{
     CheckpointSighting, CompleteCheckpoint, Condition, RunSighting, TrainingFolder,
 };
 use crate::model::event::Happening;
-use crate::model::ids::{CheckpointId, CheckpointName, FolderIdentity, RunId};
+use crate::model::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, RunId};
 use crate::model::journal::{Change, KnownRun, RunFacts, Standing};
 use crate::model::time::Moment;
 use crate::settings::Adopt;
 
 use super::world::{Content, Present, Run, World};
-use super::{Decisions, Effect, documents};
+use super::{Decisions, Effect, documents, outcome};
 
 /// Takes in a listing of the training folder.
 pub(super) fn training_folder(
@@ -288,7 +288,7 @@ fn take_complete(
 fn set_standing(
     world: &mut World,
     checkpoint: CheckpointId,
-    digest: crate::model::ids::Digest,
+    digest: Digest,
     standing: Standing,
     out: &mut Decisions,
 ) {
@@ -302,7 +302,9 @@ fn set_standing(
     out.transaction.changes.push(Change::Standing { checkpoint, digest, standing });
 }
 
-/// Pending contents whose files vanished, or whose name bears other content now, are gone.
+/// Pending contents whose files vanished, or whose name bears other content now, are gone; one
+/// that was tried already ends with its failure instead. A running analysis works on its pin, and
+/// its outcome decides.
 fn conclude_gone_checkpoints(world: &mut World, id: &RunId, now: Moment, out: &mut Decisions) {
     let Some(run) = world.runs.get(id) else { return };
     let same_training_folder = run
@@ -312,19 +314,25 @@ fn conclude_gone_checkpoints(world: &mut World, id: &RunId, now: Moment, out: &m
     if !same_training_folder {
         return;
     }
-    let gone: Vec<(CheckpointId, crate::model::ids::Digest)> = world
+    let vanished = |checkpoint: &CheckpointId, digest: &Digest| match run
+        .present
+        .get(&checkpoint.name)
+    {
+        None => true,
+        Some(_) => run.present_complete(checkpoint.name).is_some_and(|now| now.digest != *digest),
+    };
+    let gone: Vec<(CheckpointId, Digest)> = world
         .pending
         .iter()
         .filter(|(checkpoint, _)| checkpoint.run == *id)
-        .filter(|(checkpoint, digest)| match run.present.get(&checkpoint.name) {
-            None => true,
-            Some(_) => {
-                run.present_complete(checkpoint.name).is_some_and(|now| now.digest != *digest)
-            }
-        })
+        .filter(|(checkpoint, digest)| !world.is_running(checkpoint, digest))
+        .filter(|(checkpoint, digest)| vanished(checkpoint, digest))
         .cloned()
         .collect();
     for (checkpoint, digest) in gone {
+        if outcome::give_up_vanished(world, &checkpoint, &digest, now, out) {
+            continue;
+        }
         if let Some(content) = world.run_mut(id).content_mut(checkpoint.name, &digest) {
             content.standing = Standing::Gone;
         }

@@ -365,10 +365,28 @@ fn a_rotated_checkpoint_is_gone_unless_its_analysis_runs() {
     let mut play = Play::new();
     play.show(RUN, &[("checkpoint-1", complete("x")), ("checkpoint-2", complete("y"))]);
     play.show(RUN, &[]);
-    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointGone)), 2);
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointGone)), 1);
     // The running one goes on from its pin; its report still is a fact of that content.
     play.end(reported(20.0));
     assert_eq!(play.memory.observations.len(), 1);
+    assert!(play.orders.is_empty());
+    // One that could not be finished before its files went is gone after all.
+    play.show(RUN, &[("checkpoint-3", complete("z"))]);
+    play.show(RUN, &[]);
+    play.end(AnalysisResult::Changed);
+    play.show(RUN, &[]);
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointGone)), 2);
+}
+
+#[test]
+fn a_failure_whose_files_vanish_before_the_next_attempt_is_final() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    play.end(failed(FailureClass::OutOfMemory));
+    play.show(RUN, &[]);
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointGone)), 0);
+    assert_eq!(play.newest().note, "out_of_memory");
+    play.later(7200);
     assert!(play.orders.is_empty());
 }
 
@@ -662,6 +680,12 @@ proptest! {
         assert_eq!(observed.len(), made);
         let announced = play.count(|what| matches!(what, Happening::CheckpointComplete { .. }));
         assert_eq!(announced, play.memory.checkpoints.len());
+        for known in &play.memory.checkpoints {
+            let observed = play.memory.observations.iter().any(|one| {
+                one.checkpoint == known.checkpoint && one.digest == known.content.digest
+            });
+            assert_eq!(observed, known.standing == Standing::Observed, "{known:?}");
+        }
         assert!(play.notes() <= 1);
     }
 

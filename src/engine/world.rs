@@ -210,6 +210,11 @@ impl World {
         run.contents.entry(checkpoint.name).or_default().push(content);
     }
 
+    /// Whether an order for this content has not come to its end.
+    pub(crate) fn is_running(&self, checkpoint: &CheckpointId, digest: &Digest) -> bool {
+        self.running.iter().any(|one| one.checkpoint == *checkpoint && one.digest == *digest)
+    }
+
     pub(crate) fn run_mut(&mut self, run: &RunId) -> &mut Run {
         self.runs.entry(run.clone()).or_default()
     }

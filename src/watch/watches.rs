@@ -95,6 +95,12 @@ impl Watches {
         self.problem.as_deref()
     }
 
+    /// Makes it look as if the kernel had refused a watch.
+    #[cfg(test)]
+    pub(super) fn refuse(&mut self) {
+        self.problem = Some("no watch left".to_owned());
+    }
+
     /// Forgets the last problem, before everything is tried again.
     pub(super) fn retry(&mut self) {
         if self.watcher.is_some() {

@@ -203,6 +203,12 @@ impl Worker {
             return Ok(());
         }
         self.told_problem.clone_from(&problem);
+        if problem.is_some() {
+            // What cannot be watched from now on must not wait for a full scan that was planned
+            // while everything was.
+            let soon = Instant::now() + self.pause_after(Duration::ZERO);
+            self.next_reconcile = self.next_reconcile.min(soon);
+        }
         self.tell(WatchEvent::Degraded(problem))
     }
 

@@ -385,6 +385,26 @@ fn scanning_without_hints_is_bounded_in_both_directions() {
     assert_eq!(pause(1, 1), 1_000);
 }
 
+/// A watch that was refused between two full scans once left its checkpoint unseen until the next
+/// one, which had been planned while everything was watched.
+#[test]
+fn a_refused_watch_is_told_once_and_makes_full_scans_frequent() {
+    let project = Project::new();
+    let (sender, mut events) = channel(16);
+    let mut worker = Worker::new(project.config(Backend::Inotify), sender, &Arc::default());
+    worker.next_reconcile = Instant::now() + Duration::from_hours(1);
+    worker.watches.refuse();
+    worker.tell_problem().unwrap();
+    assert!(worker.next_reconcile <= Instant::now() + POLL_AT_LEAST);
+    worker.tell_problem().unwrap();
+    assert_eq!(events.try_recv(), Ok(WatchEvent::Degraded(Some("no watch left".into()))));
+    assert!(events.try_recv().is_err(), "told once");
+    worker.reconcile(Telling::Changes).unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    assert!(told.contains(&WatchEvent::Degraded(None)), "the full scan cured it: {told:?}");
+    assert!(worker.next_reconcile > Instant::now() + POLL_AT_LEAST);
+}
+
 #[test]
 fn the_nearest_ancestor_is_a_folder_that_exists() {
     let project = Project::new();

@@ -278,8 +278,14 @@ pub struct Prepared {
 /// Prepares the analysis of one checkpoint, as the daemon would.
 pub async fn prepare(settings: &Settings, path: &Path) -> anyhow::Result<Prepared> {
     let shown = path.display();
-    let (run, seen) = match sight(settings, path)?.place {
-        Place::Checkpoint { run, sighting } => (run, sighting),
+    let found = sight(settings, path)?;
+    let (run, seen) = match found.place {
+        Place::Checkpoint { run, sighting } => (run, *sighting),
+        // A run folder that is itself a final model.
+        Place::Run(run) => match run.checkpoints.into_iter().find(|one| one.folder == found.path) {
+            Some(seen) => (run.run, seen),
+            None => anyhow::bail!("`{shown}` is a run; give the folder of one of its checkpoints"),
+        },
         Place::Ignored { reason } => anyhow::bail!("`{shown}` is not a checkpoint: {reason}"),
         _ => anyhow::bail!("`{shown}` is not a checkpoint; give the folder of one"),
     };

@@ -1,0 +1,287 @@
+#!/usr/bin/env python3
+"""Kills one pass, and makes one of its system calls fail, at every write, fsync and rename.
+
+Usage: crash_matrix.py BINARY
+
+Each cell of the matrix is a small project of its own, and one `watch --once` on it under strace,
+which disturbs the N-th call of one kind. A pass that nobody disturbs follows, and then the
+documents must equal those of a life without any disturbance, times masked. N grows until a pass
+ends unharmed.
+
+strace counts the calls of each thread for itself, so there are two ways to disturb:
+  start   every thread from the program's first instruction on, with a log that lacks the run's row;
+  record  the thread that owns journal and documents, from the moment on at which the analysis is
+          about to end, with a log that holds an empty row of the run.
+"""
+
+import concurrent.futures
+import json
+import math
+import os
+import pathlib
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+
+RUN = "diffusion_H64L2C128D2_20261123_063802"
+REGISTRY = "docs/2_Experiments_Registry"
+KILLED_AT = ["pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "renameat2", "unlink", "linkat"]
+# What other threads write are log lines and wake-ups; they and the analysis' own are left alone.
+CALLS = {"start": KILLED_AT, "record": ["write", *KILLED_AT]}
+WAYS = {"KILL": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
+AT_ONCE = 8
+PASS_LIMIT = 60
+MOST_CALLS = 400
+
+FAKE = """#!/bin/sh
+# Reports a rank below the gate once it is told to go on.
+: >"$1/waiting"
+while [ ! -e "$1/go" ]; do sleep 0.02; done
+sed "s|@PATH@|$2|" "$1/stdout.txt"
+sed "s|@PATH@|$2|" "$1/out.json" >"$3"
+"""
+
+HEADER = (
+    "# Master Experiment Log\n\nA person's words, kept as they are.  \n\n## Training Runs\n\n"
+    "| Date | Run ID / Model Type | Architecture | Machine | Task Loss | Eff. Rank "
+    "| Git Tag | Conclusion / Takeaway |\n|:---|:---|---|---|---|---|---|---|\n"
+    "| 2026-02-08 | `perceiver_mlm_H512L6C128_20260208_211633` | H512 L6 C128 | Polonez | 2.54 "
+    "| **5.1 / 128** (4.0%) | — | Concepts collapse.  \t|\n"
+)
+EMPTY_ROW = f"| 2026-11-23 | `{RUN}` | H64 L2 C128 | Odra | -- | -- | -- | **TBD** |\n"
+FOOTER = "---\n\nNo newline at the end"
+
+TEXT = """=================================================================
+CONCEPT SPACE GEOMETRY REPORT
+=================================================================
+Model           : @PATH@
+Model type      : diffusion_mlm
+Concepts (C)    : 128
+Hidden dim (H)  : 64
+Batches analysed: 3
+
+─── Collapse Detection ─────────────────────────────────────
+  Global effective rank (raw)              4.0000   ✗ POOR
+  Global effective rank (normalized 0-1)   0.062   ✗ POOR
+
+─── Concept Diversity ──────────────────────────────────────
+  Mean pairwise concept similarity         0.2286   ✓ GOOD
+  Max pairwise concept similarity          0.7389   △ OK
+
+─── Recommendations ────────────────────────────────────────
+  → none
+=================================================================
+"""
+
+
+class Wrong(Exception):
+    """Something that the contract does not allow."""
+
+
+def make_project(root, way):
+    """Writes a project with one checkpoint whose analysis will fail the gate."""
+    registry = root / REGISTRY
+    registry.mkdir(parents=True)
+    row = EMPTY_ROW if way == "record" else ""
+    (registry / "master_experiment_log.md").write_text(HEADER + row + FOOTER)
+    fake = root / "fake"
+    fake.mkdir()
+    (fake / "analysis").write_text(FAKE)
+    (fake / "analysis").chmod(0o755)
+    (fake / "stdout.txt").write_text(TEXT)
+    (fake / "out.json").write_text(json.dumps({
+        "model_path": "@PATH@", "model_type": "diffusion_mlm", "n_batches": 3, "n_samples": 24,
+        "max_concept_similarity": 0.7389, "mean_concept_similarity": 0.2286,
+        "global_effective_rank": 4.0, "global_effective_rank_normalized": 0.0625,
+    }, indent=1))
+    (root / "runscribe.toml").write_text(
+        '[analysis]\ncommand = ["{root}/fake/analysis", "{root}/fake", "{checkpoint}", '
+        '"{output_json}"]\nkill_grace = "300ms"\n[watch]\nsettle = "300ms"\n'
+    )
+    checkpoint = root / "Cache/Training" / RUN / "checkpoint-20"
+    checkpoint.mkdir(parents=True)
+    (checkpoint / "config.json").write_text(json.dumps({
+        "architectures": ["ConceptEncoderForMaskedDiffusion"], "concept_num": 128,
+        "hidden_size": 64, "num_hidden_layers": 2, "max_sequence_length": 64,
+    }))
+    values = [math.sin(index * 0.7) for index in range(128 * 64)]
+    name = "encoder.concept_embeddings.weight"
+    header = json.dumps({name: {
+        "dtype": "F32", "shape": [128, 64], "data_offsets": [0, 4 * len(values)],
+    }}).encode()
+    (checkpoint / "model.safetensors").write_bytes(
+        struct.pack("<Q", len(header)) + header + struct.pack(f"<{len(values)}f", *values))
+    (checkpoint / "trainer_state.json").write_text(json.dumps({
+        "global_step": 20, "max_steps": 1000, "epoch": 0.1,
+        "log_history": [{"step": 20, "loss": 8.3, "grad_norm": 1.9, "learning_rate": 2.4e-4},
+                        {"step": 20, "eval_loss": 8.2}],
+    }))
+
+
+def documents(root):
+    """Returns every file of the registry, also hidden ones, with the times masked."""
+    found = {}
+    for path in sorted((root / REGISTRY).rglob("*")):
+        if path.is_file():
+            text = path.read_text()
+            text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d [+-]\d\d:\d\d", "<time>", text)
+            found[str(path.relative_to(root / REGISTRY))] = text
+    return found
+
+
+def command(binary, root):
+    return [binary, "watch", "--once", "--root", str(root)]
+
+
+def environment():
+    return {"PATH": os.environ["PATH"], "NO_COLOR": "1"}
+
+
+def undisturbed(binary, root):
+    (root / "fake/go").touch()
+    with open(root / "daemon.log", "a") as log:
+        status = subprocess.run(command(binary, root), env=environment(), stdin=subprocess.DEVNULL,
+                                stdout=log, stderr=log, timeout=PASS_LIMIT).returncode
+    if status != 0:
+        raise Wrong(f"the undisturbed pass ended with exit status {status}")
+
+
+def thread_called(process, name):
+    for task in pathlib.Path(f"/proc/{process.pid}/task").iterdir():
+        if (task / "comm").read_text().strip() == name:
+            return task.name
+    raise Wrong(f"there is no thread `{name}`")
+
+
+def wait_for(what, holds):
+    end = time.monotonic() + PASS_LIMIT
+    while not holds():
+        if time.monotonic() > end:
+            raise Wrong(f"waited in vain for {what}")
+        time.sleep(0.01)
+
+
+def disturbed_start(binary, root, inject):
+    (root / "fake/go").touch()
+    strace = ["strace", "-f", "-qq", "-o", str(root / "trace"), *inject]
+    with open(root / "daemon.log", "w") as log:
+        return subprocess.run(strace + command(binary, root), env=environment(), stdout=log,
+                              stderr=log, stdin=subprocess.DEVNULL, timeout=PASS_LIMIT).returncode
+
+
+def disturbed_record(binary, root, inject):
+    with open(root / "daemon.log", "w") as log:
+        daemon = subprocess.Popen(command(binary, root), env=environment(), stdout=log, stderr=log,
+                                  stdin=subprocess.DEVNULL)
+    strace = None
+    try:
+        wait_for("the analysis", lambda: (root / "fake/waiting").exists())
+        thread = thread_called(daemon, "record")
+        attached = root / "attached"
+        with open(attached, "w") as log:
+            strace = subprocess.Popen(["strace", "-p", thread, "-o", str(root / "trace"), *inject],
+                                      stdout=log, stderr=log, stdin=subprocess.DEVNULL)
+        wait_for("strace", lambda: "attached" in attached.read_text())
+        (root / "fake/go").touch()
+        status = daemon.wait(timeout=PASS_LIMIT)
+        strace.wait(timeout=PASS_LIMIT)
+        return status
+    finally:
+        for process in filter(None, [daemon, strace]):
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+
+
+def cell(binary, folder, way, call, how, number, expected):
+    """Returns whether the N-th call of this kind was disturbed."""
+    root = folder / f"{way}-{call}-{how}-{number}"
+    make_project(root, way)
+    inject = ["-e", f"trace={call}", "-e", f"inject={call}:{WAYS[how]}:when={number}"]
+    disturb = disturbed_start if way == "start" else disturbed_record
+    try:
+        status = disturb(binary, root, inject)
+        trace = (root / "trace").read_text()
+        if how == "KILL":
+            # strace ends as its tracee did.
+            hit = status in (-9, 137)
+            allowed = hit or status == 0
+        else:
+            hit = "(INJECTED)" in trace
+            # What could not be written is left for the next pass, and said.
+            allowed = status in (0, 1) if hit else status == 0
+        if not allowed:
+            raise Wrong(f"the disturbed pass ended with exit status {status}")
+        if not hit and documents(root) != expected:
+            raise Wrong("a pass without a disturbance made other documents")
+        undisturbed(binary, root)
+        for name in documents(root).keys() ^ expected.keys():
+            raise Wrong(f"`{name}` is there in one of the two lives only")
+        for name, text in documents(root).items():
+            if text != expected[name]:
+                raise Wrong(f"`{name}` differs:\n{text}")
+    except (Wrong, subprocess.TimeoutExpired) as error:
+        log = (root / "daemon.log").read_text()[-3000:]
+        raise Wrong(f"{way}: {how} at {call} {number}: {error}\n{log}") from error
+    shutil.rmtree(root)
+    return hit
+
+
+def column(binary, folder, workers, way, call, how, expected):
+    """Goes through all calls of one kind; returns how many there were, and what went wrong."""
+    wrong, first = [], 1
+    while first < MOST_CALLS:
+        numbers = range(first, first + AT_ONCE)
+        cells = [workers.submit(cell, binary, folder, way, call, how, number, expected)
+                 for number in numbers]
+        for number, done in zip(numbers, cells):
+            try:
+                hit = done.result()
+            except Wrong as error:
+                wrong.append(str(error))
+                continue
+            if not hit:
+                concurrent.futures.wait(cells)
+                return number - 1, wrong
+        first += AT_ONCE
+    return first - 1, [*wrong, f"{way}: {call}: more than {MOST_CALLS} calls"]
+
+
+def main():
+    binary = str(pathlib.Path(sys.argv[1]).resolve())
+    failures, points = [], 0
+    with tempfile.TemporaryDirectory(prefix="runscribe-matrix-") as scratch:
+        folder = pathlib.Path(scratch)
+        expected = {}
+        for way in CALLS:
+            root = folder / way
+            make_project(root, way)
+            undisturbed(binary, root)
+            expected[way] = documents(root)
+            if len(expected[way]) != 2:
+                raise Wrong(f"not one log and one note: {list(expected[way])}")
+        with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as workers:
+            for how in WAYS:
+                for way, calls in CALLS.items():
+                    if how != "KILL" and way == "start":
+                        # A start that fails says so and ends: tests of the journal have it.
+                        continue
+                    figures = []
+                    for call in calls:
+                        count, wrong = column(binary, folder, workers, way, call, how, expected[way])
+                        points += count
+                        failures += wrong
+                        figures.append(f"{call} {count}")
+                    print(f"{how:6} {way:6} {', '.join(figures)}", flush=True)
+    print(f"{points} points, {len(failures)} of them left other documents")
+    for failure in failures[:5]:
+        print(f"failed: {failure}")
+    return 1 if failures else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -131,6 +131,14 @@ impl OpenError {
         Self::Io { path: path.to_owned(), advice, source: Box::new(source) }
     }
 
+    /// Returns whether SQLite wants to roll back a transaction first and was not allowed to.
+    fn is_unfinished_making(&self) -> bool {
+        let Self::Io { source, .. } = self else { return false };
+        let error =
+            source.downcast_ref::<rusqlite::Error>().and_then(rusqlite::Error::sqlite_error);
+        error.is_some_and(|error| error.extended_code == rusqlite::ffi::SQLITE_READONLY_ROLLBACK)
+    }
+
     pub(super) fn corrupt(path: &Path, detail: &str) -> Self {
         Self::Corrupt { path: path.to_owned(), detail: detail.to_owned() }
     }
@@ -200,11 +208,26 @@ pub(super) fn inspect(path: &Path) -> Result<Standing, OpenError> {
     connection
         .busy_timeout(Duration::from_secs(5))
         .map_err(|error| OpenError::sqlite(path, error))?;
-    let standing = version_of(&connection, path)?;
+    let standing = match version_of(&connection, path) {
+        Err(error) if error.is_unfinished_making() => {
+            roll_back(path)?;
+            version_of(&connection, path)?
+        }
+        other => other?,
+    };
     let check: String = connection
         .query_row("PRAGMA quick_check(1)", [], |row| row.get(0))
         .map_err(|error| OpenError::sqlite(path, error))?;
     if check == "ok" { Ok(standing) } else { Err(OpenError::corrupt(path, &check)) }
+}
+
+/// Takes back what a crash left of the journal's making, before its write-ahead log existed:
+/// a connection that may not write cannot even look then. What was committed stays as it is.
+fn roll_back(path: &Path) -> Result<(), OpenError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags)
+        .and_then(|connection| connection.pragma_query_value(None, "user_version", |_| Ok(())))
+        .map_err(|error| OpenError::sqlite(path, error))
 }
 
 /// Reads application id and version, and refuses what this program does not know.

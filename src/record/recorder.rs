@@ -167,7 +167,9 @@ impl Recorder {
         match self.delivery.state(&self.journal) {
             Ok(state) if self.shown.as_ref() == Some(&state) => {}
             Ok(state) => {
-                outputs.push(Output::Documents(state.clone()));
+                // Before the answers: whoever hears that something is durable must not think that
+                // its documents were, too.
+                outputs.insert(0, Output::Documents(state.clone()));
                 self.shown = Some(state);
             }
             Err(error) => tracing::debug!(%error, "the state of the documents is not known"),

@@ -45,6 +45,27 @@ fn a_full_disk_leaves_nothing_half_done_and_is_survived() {
     assert_eq!(recorded.last_seq(), 500);
 }
 
+#[test]
+fn a_making_that_a_crash_interrupted_is_taken_back() {
+    // A journal begins without a write-ahead log. Killed at a write or fsync of its first
+    // transaction, runscribe refused its own journal as read-only ever after.
+    let project = Project::new();
+    let elsewhere = project.state().join("elsewhere.db");
+    fs::create_dir_all(project.state()).unwrap();
+    let making = Connection::open(&elsewhere).unwrap();
+    making.execute_batch("PRAGMA cache_size=1; BEGIN; CREATE TABLE big (text TEXT);").unwrap();
+    for _ in 0..50 {
+        making.execute("INSERT INTO big VALUES (?1)", ["x".repeat(5000)]).unwrap();
+    }
+    fs::copy(&elsewhere, project.state().join("journal.db")).unwrap();
+    let old_pages = project.state().join("elsewhere.db-journal");
+    fs::copy(old_pages, project.state().join("journal.db-journal")).unwrap();
+    assert!(fs::metadata(project.state().join("journal.db")).unwrap().len() > 100_000);
+    let mut journal = project.journal();
+    journal.commit(&changes(all_changes()), now()).unwrap();
+    assert!(!project.reader().memory().unwrap().runs.is_empty());
+}
+
 /// Opens for writing and for reading, expects a refusal, and that no byte changed.
 fn refused(state: &Path) -> Vec<OpenError> {
     let path = state.join("journal.db");

@@ -15,111 +15,27 @@ strace counts the calls of each thread for itself, so there are two ways to dist
 """
 
 import concurrent.futures
-import json
-import math
 import os
 import pathlib
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
 import time
 
-RUN = "diffusion_H64L2C128D2_20261123_063802"
-REGISTRY = "docs/2_Experiments_Registry"
+from small_project import REGISTRY, make_project
+
 KILLED_AT = ["pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "renameat2", "unlink", "linkat"]
 # What other threads write are log lines and wake-ups; they and the analysis' own are left alone.
 CALLS = {"start": KILLED_AT, "record": ["write", *KILLED_AT]}
 WAYS = {"KILL": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
-AT_ONCE = 8
+AT_ONCE = 10
 PASS_LIMIT = 60
 MOST_CALLS = 400
 
-FAKE = """#!/bin/sh
-# Reports a rank below the gate once it is told to go on.
-: >"$1/waiting"
-while [ ! -e "$1/go" ]; do sleep 0.02; done
-sed "s|@PATH@|$2|" "$1/stdout.txt"
-sed "s|@PATH@|$2|" "$1/out.json" >"$3"
-"""
-
-HEADER = (
-    "# Master Experiment Log\n\nA person's words, kept as they are.  \n\n## Training Runs\n\n"
-    "| Date | Run ID / Model Type | Architecture | Machine | Task Loss | Eff. Rank "
-    "| Git Tag | Conclusion / Takeaway |\n|:---|:---|---|---|---|---|---|---|\n"
-    "| 2026-02-08 | `perceiver_mlm_H512L6C128_20260208_211633` | H512 L6 C128 | Polonez | 2.54 "
-    "| **5.1 / 128** (4.0%) | — | Concepts collapse.  \t|\n"
-)
-EMPTY_ROW = f"| 2026-11-23 | `{RUN}` | H64 L2 C128 | Odra | -- | -- | -- | **TBD** |\n"
-FOOTER = "---\n\nNo newline at the end"
-
-TEXT = """=================================================================
-CONCEPT SPACE GEOMETRY REPORT
-=================================================================
-Model           : @PATH@
-Model type      : diffusion_mlm
-Concepts (C)    : 128
-Hidden dim (H)  : 64
-Batches analysed: 3
-
-─── Collapse Detection ─────────────────────────────────────
-  Global effective rank (raw)              4.0000   ✗ POOR
-  Global effective rank (normalized 0-1)   0.062   ✗ POOR
-
-─── Concept Diversity ──────────────────────────────────────
-  Mean pairwise concept similarity         0.2286   ✓ GOOD
-  Max pairwise concept similarity          0.7389   △ OK
-
-─── Recommendations ────────────────────────────────────────
-  → none
-=================================================================
-"""
-
-
 class Wrong(Exception):
     """Something that the contract does not allow."""
-
-
-def make_project(root, way):
-    """Writes a project with one checkpoint whose analysis will fail the gate."""
-    registry = root / REGISTRY
-    registry.mkdir(parents=True)
-    row = EMPTY_ROW if way == "record" else ""
-    (registry / "master_experiment_log.md").write_text(HEADER + row + FOOTER)
-    fake = root / "fake"
-    fake.mkdir()
-    (fake / "analysis").write_text(FAKE)
-    (fake / "analysis").chmod(0o755)
-    (fake / "stdout.txt").write_text(TEXT)
-    (fake / "out.json").write_text(json.dumps({
-        "model_path": "@PATH@", "model_type": "diffusion_mlm", "n_batches": 3, "n_samples": 24,
-        "max_concept_similarity": 0.7389, "mean_concept_similarity": 0.2286,
-        "global_effective_rank": 4.0, "global_effective_rank_normalized": 0.0625,
-    }, indent=1))
-    (root / "runscribe.toml").write_text(
-        '[analysis]\ncommand = ["{root}/fake/analysis", "{root}/fake", "{checkpoint}", '
-        '"{output_json}"]\nkill_grace = "300ms"\n[watch]\nsettle = "300ms"\n'
-    )
-    checkpoint = root / "Cache/Training" / RUN / "checkpoint-20"
-    checkpoint.mkdir(parents=True)
-    (checkpoint / "config.json").write_text(json.dumps({
-        "architectures": ["ConceptEncoderForMaskedDiffusion"], "concept_num": 128,
-        "hidden_size": 64, "num_hidden_layers": 2, "max_sequence_length": 64,
-    }))
-    values = [math.sin(index * 0.7) for index in range(128 * 64)]
-    name = "encoder.concept_embeddings.weight"
-    header = json.dumps({name: {
-        "dtype": "F32", "shape": [128, 64], "data_offsets": [0, 4 * len(values)],
-    }}).encode()
-    (checkpoint / "model.safetensors").write_bytes(
-        struct.pack("<Q", len(header)) + header + struct.pack(f"<{len(values)}f", *values))
-    (checkpoint / "trainer_state.json").write_text(json.dumps({
-        "global_step": 20, "max_steps": 1000, "epoch": 0.1,
-        "log_history": [{"step": 20, "loss": 8.3, "grad_norm": 1.9, "learning_rate": 2.4e-4},
-                        {"step": 20, "eval_loss": 8.2}],
-    }))
 
 
 def documents(root):
@@ -200,7 +116,7 @@ def disturbed_record(binary, root, inject):
 def cell(binary, folder, way, call, how, number, expected):
     """Returns whether the N-th call of this kind was disturbed."""
     root = folder / f"{way}-{call}-{how}-{number}"
-    make_project(root, way)
+    make_project(root, has_row=way == "record")
     inject = ["-e", f"trace={call}", "-e", f"inject={call}:{WAYS[how]}:when={number}"]
     disturb = disturbed_start if way == "start" else disturbed_record
     try:
@@ -259,7 +175,7 @@ def main():
         expected = {}
         for way in CALLS:
             root = folder / way
-            make_project(root, way)
+            make_project(root, has_row=way == "record")
             undisturbed(binary, root)
             expected[way] = documents(root)
             if len(expected[way]) != 2:

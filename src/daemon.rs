@@ -7,6 +7,8 @@ pub mod dry_run;
 mod event_loop;
 mod helpers;
 pub mod load_settings;
+#[cfg(test)]
+mod model_test;
 mod once;
 pub mod reading;
 mod reload;

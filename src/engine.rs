@@ -10,6 +10,8 @@
 
 mod dispatch;
 mod documents;
+#[cfg(test)]
+pub(crate) mod memory_journal;
 mod outcome;
 mod sightings;
 mod snapshot;
@@ -157,7 +159,10 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             world.readiness = readiness;
         }
         Event::RunFacts(run, facts) => documents::run_facts(world, &run, facts, out),
-        Event::Analyzed(outcome) => outcome::analyzed(world, *outcome, now, out),
+        Event::Analyzed(outcome) => {
+            outcome::analyzed(world, *outcome, now, out);
+            sightings::conclude_leftovers(world, now, out);
+        }
         Event::Recorded(last_seq) => world.seq = last_seq,
         Event::CommitTrouble(problem) => commit_trouble(world, problem, out),
         Event::Documents(documents) => world.documents = documents,
@@ -169,7 +174,10 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             world.settings = settings;
             out.daemon_event(now, Happening::ConfigReloaded { needs_restart });
         }
-        Event::Tick => sightings::report_stuck(world, now, out),
+        Event::Tick => {
+            sightings::report_stuck(world, now, out);
+            sightings::conclude_broken(world, now, out);
+        }
         Event::Stopping(reason) => {
             world.stopping = true;
             out.daemon_event(now, Happening::DaemonStopping { reason });

@@ -2,6 +2,7 @@
 
 use crate::judge::{self, Evidence};
 use crate::model::analysis::{AnalysisOutcome, AnalysisResult, FailureClass};
+use crate::model::checkpoint::TrainingPoint;
 use crate::model::event::Happening;
 use crate::model::ids::{CheckpointId, CheckpointName, Digest};
 use crate::model::journal::{Change, Standing};
@@ -88,7 +89,7 @@ impl Ended {
             finite: self.outcome.finite.clone(),
             note: judge::note(&judgment),
             outcome: ObservationOutcome::Judged(judgment),
-            training: complete.training.clone(),
+            training: complete.training.clone().or_else(|| last_training(world, &self.running)),
             protocol: self.running.protocol.clone(),
             same_as: None,
             conditions: self.outcome.conditions.clone(),
@@ -277,7 +278,6 @@ fn same_weights(
     ended.finished(0.0, Some(twin), now, out);
     let mut observation = ended.observation(world, None, judgment, now);
     observation.measurements = measured.measurements;
-    observation.training = observation.training.or(measured.training);
     observation.concepts = measured.concepts;
     observation.hidden = measured.hidden;
     observation.protocol = measured.protocol;
@@ -307,6 +307,14 @@ fn protocol_change(world: &World, observation: &Observation) -> Option<String> {
         let short: String = observation.protocol.chars().take(SHOWN_PROTOCOL).collect();
         format!("protocol {short}")
     })
+}
+
+/// Returns where training stood at the highest step that was saved: a final model has no state of
+/// its own, and was saved after that.
+fn last_training(world: &World, running: &Running) -> Option<TrainingPoint> {
+    let run = world.runs.get(&running.checkpoint.run)?;
+    let mut newest_first = run.contents.values().rev().flatten();
+    newest_first.find_map(|content| content.complete.training.clone())
 }
 
 /// Returns the time of a new observation: the key of its row, so no other observation of this

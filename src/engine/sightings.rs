@@ -1,6 +1,6 @@
 //! From what the scan saw to what is known: runs, complete checkpoints, gone and stuck ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::model::checkpoint::{
     CheckpointSighting, CompleteCheckpoint, Condition, RunSighting, TrainingFolder,
@@ -68,8 +68,26 @@ fn conclude_gone_runs(
     for run in missing {
         run_gone(world, &run, now, out);
     }
+    conclude_leftovers(world, now, out);
     let listed = &world.listed;
     world.runs.retain(|id, run| run.known.is_some() || listed.contains_key(id));
+}
+
+/// What an analysis still worked on when its run was deleted is concluded when that has ended.
+pub(super) fn conclude_leftovers(world: &mut World, now: Moment, out: &mut Decisions) {
+    let is_gone = |id: &RunId| {
+        let known = world.runs.get(id).and_then(|run| run.known.as_ref());
+        known.is_some_and(|known| known.gone)
+    };
+    let owed: BTreeSet<RunId> = world
+        .pending
+        .iter()
+        .map(|(checkpoint, _)| checkpoint.run.clone())
+        .filter(|run| is_gone(run))
+        .collect();
+    for run in owed {
+        conclude_gone_checkpoints(world, &run, now, out);
+    }
 }
 
 fn run_gone(world: &mut World, id: &RunId, now: Moment, out: &mut Decisions) {
@@ -136,6 +154,7 @@ fn make_known(world: &mut World, sighting: &RunSighting, now: Moment, out: &mut 
         sighting.checkpoints.iter().any(|seen| matches!(seen.condition, Condition::Complete(_)));
     // Empty folders and rank shadows have nothing complete and stay unknown.
     if !has_complete && (old_since.is_none() || sighting.checkpoints.is_empty()) {
+        former_run(world, sighting, now, out);
         return false;
     }
     let renamed_from = take_renamed(world, sighting, now, out);
@@ -158,8 +177,9 @@ fn make_known(world: &mut World, sighting: &RunSighting, now: Moment, out: &mut 
 }
 
 /// Finds the run that this folder was before: same inode, and at least one content that is the
-/// same under the same name. The inode alone would not do, because file systems use one again.
-fn take_renamed(
+/// same under the same name. The inode alone would not do, because file systems use one again; a
+/// run whose inode another folder has now is gone.
+fn former_run(
     world: &mut World,
     sighting: &RunSighting,
     now: Moment,
@@ -171,16 +191,26 @@ fn take_renamed(
         hit.then(|| id.clone())
     };
     let from = world.runs.iter().find_map(same_folder)?;
+    let run = world.runs.get(&from)?;
     let holds = |seen: &CheckpointSighting| match &seen.condition {
-        Condition::Complete(content) => {
-            world.runs.get(&from)?.content(seen.name, &content.digest).map(drop)
-        }
-        _ => None,
+        Condition::Complete(content) => run.content(seen.name, &content.digest).is_some(),
+        _ => false,
     };
-    if !sighting.checkpoints.iter().any(|seen| holds(seen).is_some()) {
-        run_gone(world, &from, now, out);
-        return None;
+    if sighting.checkpoints.iter().any(holds) {
+        return Some(from);
     }
+    run_gone(world, &from, now, out);
+    None
+}
+
+/// Moves everything that is known of a renamed run to its new id.
+fn take_renamed(
+    world: &mut World,
+    sighting: &RunSighting,
+    now: Moment,
+    out: &mut Decisions,
+) -> Option<RunId> {
+    let from = former_run(world, sighting, now, out)?;
     let mut run = world.runs.remove(&from)?;
     run.present.clear();
     for observation in &mut run.observations {
@@ -190,7 +220,7 @@ fn take_renamed(
         .into_iter()
         .partition(|(checkpoint, _)| checkpoint.run == from);
     world.pending = kept;
-    let moved: Vec<_> = Vec::from_iter::<std::collections::BTreeSet<_>>(moved);
+    let moved: Vec<_> = Vec::from_iter::<BTreeSet<_>>(moved);
     world.pending.extend(moved.into_iter().map(|(checkpoint, digest)| {
         (CheckpointId { run: sighting.run.clone(), name: checkpoint.name }, digest)
     }));
@@ -307,11 +337,7 @@ fn set_standing(
 /// its outcome decides.
 fn conclude_gone_checkpoints(world: &mut World, id: &RunId, now: Moment, out: &mut Decisions) {
     let Some(run) = world.runs.get(id) else { return };
-    let same_training_folder = run
-        .known
-        .as_ref()
-        .is_some_and(|known| Some(known.training_folder) == world.training_identity);
-    if !same_training_folder {
+    if !is_in_sight(world, run) {
         return;
     }
     let vanished = |checkpoint: &CheckpointId, digest: &Digest| match run
@@ -330,14 +356,57 @@ fn conclude_gone_checkpoints(world: &mut World, id: &RunId, now: Moment, out: &m
         .cloned()
         .collect();
     for (checkpoint, digest) in gone {
-        if outcome::give_up_vanished(world, &checkpoint, &digest, now, out) {
-            continue;
-        }
-        if let Some(content) = world.run_mut(id).content_mut(checkpoint.name, &digest) {
-            content.standing = Standing::Gone;
-        }
-        out.event(now, id, Some(checkpoint.name), Happening::CheckpointGone);
-        set_standing(world, checkpoint, digest, Standing::Gone, out);
+        lose(world, checkpoint, digest, now, out);
+    }
+}
+
+/// Whether the training folder that was listed last is the one that holds the run.
+fn is_in_sight(world: &World, run: &Run) -> bool {
+    let same = |known: &KnownRun| Some(known.training_folder) == world.training_identity;
+    world.training_problem.is_none() && run.known.as_ref().is_some_and(same)
+}
+
+/// A content that is no longer there: gone, or failed if it was tried before.
+fn lose(
+    world: &mut World,
+    checkpoint: CheckpointId,
+    digest: Digest,
+    now: Moment,
+    out: &mut Decisions,
+) {
+    if outcome::give_up_vanished(world, &checkpoint, &digest, now, out) {
+        return;
+    }
+    if let Some(content) = world.run_mut(&checkpoint.run).content_mut(checkpoint.name, &digest) {
+        content.standing = Standing::Gone;
+    }
+    out.event(now, &checkpoint.run, Some(checkpoint.name), Happening::CheckpointGone);
+    set_standing(world, checkpoint, digest, Standing::Gone, out);
+}
+
+/// A pending content whose folder lost files and was left like that for a reconcile period is not
+/// coming back: a rotation or a save that was cut short.
+pub(super) fn conclude_broken(world: &mut World, now: Moment, out: &mut Decisions) {
+    if world.pending.is_empty() || world.journal_problem.is_some() {
+        return;
+    }
+    let patience = world.settings.watch.reconcile;
+    let is_broken = |checkpoint: &CheckpointId| {
+        let run = world.runs.get(&checkpoint.run)?;
+        let present = run.present.get(&checkpoint.name)?;
+        let is_incomplete = matches!(present.condition, Condition::Incomplete { .. });
+        let quiet = now.since(present.unchanged_since.timestamp());
+        (is_in_sight(world, run) && is_incomplete && quiet >= patience).then_some(())
+    };
+    let broken: Vec<(CheckpointId, Digest)> = world
+        .pending
+        .iter()
+        .filter(|(checkpoint, digest)| !world.is_running(checkpoint, digest))
+        .filter(|(checkpoint, _)| is_broken(checkpoint).is_some())
+        .cloned()
+        .collect();
+    for (checkpoint, digest) in broken {
+        lose(world, checkpoint, digest, now, out);
     }
 }
 

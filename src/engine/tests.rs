@@ -4,14 +4,15 @@ use std::path::{Path, PathBuf};
 
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
 
+use super::memory_journal::MemoryJournal;
 use super::*;
 use crate::model::Timestamp;
 use crate::model::analysis::{AnalysisResult, FailureClass, ProgramKind};
 use crate::model::checkpoint::{
     CheckpointSighting, CompleteCheckpoint, Condition, ModelConfig, TrainingPoint,
 };
-use crate::model::ids::{CheckpointId, Digest, FolderIdentity};
-use crate::model::journal::{Change, KnownCheckpoint, Memory, Standing};
+use crate::model::ids::{Digest, FolderIdentity};
+use crate::model::journal::{Memory, Standing};
 use crate::model::measurement::{Report, ReportSource};
 use crate::model::observation::{DocumentEdit, Observation};
 use crate::model::status::DaemonStatus;
@@ -24,9 +25,7 @@ struct Play {
     world: World,
     now: Moment,
     orders: Vec<AnalysisOrder>,
-    memory: Memory,
-    events: Vec<Happening>,
-    documents: Vec<DocumentEdit>,
+    journal: MemoryJournal,
     rescans: usize,
     inode: u64,
 }
@@ -40,19 +39,10 @@ impl Play {
     }
 
     fn first_start() -> Self {
-        let memory = Memory { fresh: true, ..Memory::default() };
+        let journal = MemoryJournal::new();
         let now = Moment::parse("2026-11-23T08:00:00+01:00").unwrap_or(EPOCH);
-        let world = world(memory.clone(), now);
-        let mut play = Self {
-            world,
-            now,
-            orders: Vec::new(),
-            memory,
-            events: Vec::new(),
-            documents: Vec::new(),
-            rescans: 0,
-            inode: 100,
-        };
+        let world = world(journal.memory.clone(), now);
+        let mut play = Self { world, now, orders: Vec::new(), journal, rescans: 0, inode: 100 };
         play.prepare();
         play
     }
@@ -75,7 +65,7 @@ impl Play {
     /// The daemon dies and starts again with what the journal holds.
     fn restart(&mut self) {
         self.orders.clear();
-        self.world = world(self.memory.clone(), self.now);
+        self.world = world(self.journal.memory.clone(), self.now);
         self.prepare();
         self.event(Event::FirstScanDone);
     }
@@ -89,72 +79,11 @@ impl Play {
         self.now = self.now.after(Duration::from_millis(10));
         for effect in step(&mut self.world, event, self.now) {
             match effect {
-                Effect::Record(transaction) => self.record(transaction),
+                Effect::Record(transaction) => self.journal.record(transaction),
                 Effect::Analyze(order) => self.orders.push(*order),
                 Effect::RescanRun(_) | Effect::RescanAll(_) => self.rescans += 1,
                 Effect::ReadRunFacts(_) => {}
             }
-        }
-    }
-
-    /// What the journal makes of a transaction; see `record` for the real one.
-    fn record(&mut self, transaction: Transaction) {
-        self.events.extend(transaction.events.into_iter().map(|event| event.what));
-        self.documents.extend(transaction.documents);
-        for change in transaction.changes {
-            self.remember(change);
-        }
-    }
-
-    fn remember(&mut self, change: Change) {
-        let memory = &mut self.memory;
-        match change {
-            Change::Run(known) => {
-                memory.runs.retain(|run| run.run != known.run);
-                memory.runs.push(known);
-            }
-            Change::RunRenamed { from, to } => {
-                let rename = |run: &mut RunId| {
-                    if *run == from {
-                        *run = to.clone();
-                    }
-                };
-                memory.runs.iter_mut().for_each(|known| rename(&mut known.run));
-                memory.checkpoints.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
-                memory.observations.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
-                memory.notes.iter_mut().for_each(|note| rename(&mut note.0));
-            }
-            Change::CheckpointComplete { checkpoint, content, time } => {
-                let (content, standing) = (*content, Standing::Pending);
-                memory.checkpoints.push(KnownCheckpoint {
-                    checkpoint,
-                    content,
-                    standing,
-                    first_complete: time,
-                });
-            }
-            Change::Standing { checkpoint, digest, standing } => {
-                self.stand(&checkpoint, &digest, standing);
-            }
-            Change::Observed(observation) => {
-                let (id, digest) = (observation.checkpoint.clone(), observation.digest.clone());
-                self.memory.observations.push(*observation);
-                self.stand(&id, &digest, Standing::Observed);
-            }
-            Change::NoteDecided { run, kind, file } => memory.notes.push((run, kind, file)),
-            Change::FirstScanEnded => memory.fresh = false,
-            Change::ModelTypeRejected { model_type, protocol } => {
-                memory.rejected_model_types.push((model_type, protocol));
-            }
-        }
-    }
-
-    fn stand(&mut self, checkpoint: &CheckpointId, digest: &Digest, standing: Standing) {
-        let is_it = |one: &&mut KnownCheckpoint| {
-            one.checkpoint == *checkpoint && one.content.digest == *digest
-        };
-        if let Some(known) = self.memory.checkpoints.iter_mut().find(is_it) {
-            known.standing = standing;
         }
     }
 
@@ -205,16 +134,16 @@ impl Play {
     }
 
     fn count(&self, wanted: fn(&Happening) -> bool) -> usize {
-        self.events.iter().filter(|event| wanted(event)).count()
+        self.journal.events.iter().filter(|event| wanted(event)).count()
     }
 
     fn notes(&self) -> usize {
         let is_note = |edit: &&DocumentEdit| matches!(edit, DocumentEdit::FailureNote { .. });
-        self.documents.iter().filter(is_note).count()
+        self.journal.documents.iter().filter(is_note).count()
     }
 
     fn newest(&self) -> &Observation {
-        &self.memory.observations[self.memory.observations.len() - 1]
+        &self.journal.memory.observations[self.journal.memory.observations.len() - 1]
     }
 }
 
@@ -298,7 +227,7 @@ fn failed(class: FailureClass) -> AnalysisResult {
 fn a_complete_checkpoint_is_announced_analyzed_and_observed_once() {
     let mut play = Play::new();
     play.show(RUN, &[("checkpoint-20", incomplete())]);
-    assert!(play.orders.is_empty() && play.memory.checkpoints.is_empty());
+    assert!(play.orders.is_empty() && play.journal.memory.checkpoints.is_empty());
     for _ in 0..3 {
         play.show(RUN, &[("checkpoint-20", complete("a"))]);
     }
@@ -309,7 +238,7 @@ fn a_complete_checkpoint_is_announced_analyzed_and_observed_once() {
     play.restart();
     play.show(RUN, &[("checkpoint-20", complete("a"))]);
     assert!(play.orders.is_empty());
-    assert_eq!(play.memory.observations.len(), 1);
+    assert_eq!(play.journal.memory.observations.len(), 1);
     assert_eq!(play.notes(), 0);
 }
 
@@ -333,9 +262,9 @@ fn a_failing_rank_makes_one_note_however_often_it_fails() {
         play.show(RUN, &borrowed);
         play.end(reported(rank));
     }
-    assert_eq!(play.memory.observations.len(), 5);
+    assert_eq!(play.journal.memory.observations.len(), 5);
     assert_eq!(play.notes(), 1);
-    let text = play.documents.iter().find_map(|edit| match edit {
+    let text = play.journal.documents.iter().find_map(|edit| match edit {
         DocumentEdit::FailureNote { text, .. } => Some(text.clone()),
         _ => None,
     });
@@ -356,7 +285,7 @@ fn resaved_content_is_a_new_checkpoint_and_the_old_one_is_gone() {
     assert_eq!(play.count(|what| matches!(what, Happening::CheckpointGone)), 1);
     play.end(reported(20.0));
     play.end(reported(20.0));
-    assert_eq!(play.memory.observations.len(), 2);
+    assert_eq!(play.journal.memory.observations.len(), 2);
     assert_eq!(play.newest().digest.as_str(), "y");
 }
 
@@ -368,7 +297,7 @@ fn a_rotated_checkpoint_is_gone_unless_its_analysis_runs() {
     assert_eq!(play.count(|what| matches!(what, Happening::CheckpointGone)), 1);
     // The running one goes on from its pin; its report still is a fact of that content.
     play.end(reported(20.0));
-    assert_eq!(play.memory.observations.len(), 1);
+    assert_eq!(play.journal.memory.observations.len(), 1);
     assert!(play.orders.is_empty());
     // One that could not be finished before its files went is gone after all.
     play.show(RUN, &[("checkpoint-3", complete("z"))]);
@@ -447,7 +376,7 @@ fn a_final_model_with_a_twin_gets_its_measurements_and_is_not_analyzed() {
     play.end(AnalysisResult::SameWeights(CheckpointName::Step(20)));
     let observation = play.newest();
     assert_eq!(observation.note, "= checkpoint-20");
-    assert_eq!(observation.measurements, play.memory.observations[0].measurements);
+    assert_eq!(observation.measurements, play.journal.memory.observations[0].measurements);
 }
 
 #[test]
@@ -466,13 +395,13 @@ fn failures_that_may_pass_are_retried_and_others_are_final() {
     let mut play = Play::new();
     play.show(RUN, &[("checkpoint-1", complete("x"))]);
     play.end(failed(FailureClass::OutOfMemory));
-    assert!(play.orders.is_empty() && play.memory.observations.is_empty());
+    assert!(play.orders.is_empty() && play.journal.memory.observations.is_empty());
     play.later(4);
     assert!(play.orders.is_empty());
     play.later(2);
     assert_eq!(play.orders[0].attempt, 2);
     play.end(failed(FailureClass::CorruptWeights));
-    assert_eq!(play.memory.observations.len(), 1);
+    assert_eq!(play.journal.memory.observations.len(), 1);
     assert_eq!(play.newest().note, "corrupt_weights");
     play.later(100_000);
     assert!(play.orders.is_empty());
@@ -530,7 +459,7 @@ fn a_result_for_files_that_changed_is_thrown_away() {
     play.show(RUN, &[("checkpoint-1", complete("x"))]);
     assert_eq!(play.names(), ["checkpoint-1"]);
     play.end(reported(20.0));
-    assert_eq!(play.memory.observations.len(), 1);
+    assert_eq!(play.journal.memory.observations.len(), 1);
 }
 
 #[test]
@@ -538,7 +467,7 @@ fn nothing_starts_and_nothing_is_lost_while_the_journal_cannot_commit() {
     let mut play = Play::new();
     play.event(Event::CommitTrouble(Some("no space".to_owned())));
     play.show(RUN, &[("checkpoint-1", complete("x"))]);
-    assert!(play.orders.is_empty() && play.events.is_empty());
+    assert!(play.orders.is_empty() && play.journal.events.is_empty());
     play.event(Event::CommitTrouble(None));
     assert_eq!(play.rescans, 1);
     play.show(RUN, &[("checkpoint-1", complete("x"))]);
@@ -552,7 +481,7 @@ fn old_runs_are_listed_until_a_file_of_theirs_changes() {
     let seen = play.sighting(RUN, &[("checkpoint-1", complete("x"))], long_ago);
     play.event(Event::Run(seen.clone()));
     play.event(Event::FirstScanDone);
-    assert!(play.orders.is_empty() && play.documents.is_empty());
+    assert!(play.orders.is_empty() && play.journal.documents.is_empty());
     play.restart();
     play.event(Event::Run(seen));
     assert!(play.orders.is_empty());
@@ -673,15 +602,15 @@ proptest! {
             assert_eq!(running.len(), play.orders.len());
         }
         let mut observed: Vec<_> =
-            play.memory.observations.iter().map(|one| (&one.checkpoint, &one.digest)).collect();
+            play.journal.memory.observations.iter().map(|one| (&one.checkpoint, &one.digest)).collect();
         let made = observed.len();
         observed.sort();
         observed.dedup();
         assert_eq!(observed.len(), made);
         let announced = play.count(|what| matches!(what, Happening::CheckpointComplete { .. }));
-        assert_eq!(announced, play.memory.checkpoints.len());
-        for known in &play.memory.checkpoints {
-            let observed = play.memory.observations.iter().any(|one| {
+        assert_eq!(announced, play.journal.memory.checkpoints.len());
+        for known in &play.journal.memory.checkpoints {
+            let observed = play.journal.memory.observations.iter().any(|one| {
                 one.checkpoint == known.checkpoint && one.digest == known.content.digest
             });
             assert_eq!(observed, known.standing == Standing::Observed, "{known:?}");
@@ -708,7 +637,7 @@ proptest! {
             }
         }
         let of_last = |one: &&Observation| one.digest.as_str() == "last";
-        assert_eq!(play.memory.observations.iter().filter(of_last).count(), 1);
+        assert_eq!(play.journal.memory.observations.iter().filter(of_last).count(), 1);
         assert!(play.world.pending.is_empty());
     }
 }

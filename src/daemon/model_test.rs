@@ -1,0 +1,475 @@
+//! The promise of checkpoints, held against random histories: the real scan on a real file system,
+//! the real decider, and a journal that survives restarts.
+//!
+//! A trainer creates, fills, saves again, rotates, renames and deletes; hints about it are dropped,
+//! repeated and late; the training folder is unmounted and comes back; the daemon dies and starts
+//! again. Whatever happens: nothing is analyzed that never was complete, nothing is gone while the
+//! folder is unmounted, and in the end every content that was seen complete has exactly one
+//! observation or is gone, and everything that lies there complete was seen.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::{ProptestConfig, Strategy, proptest};
+use proptest::strategy::Just;
+use proptest::{collection, prop_oneof};
+
+use crate::engine::memory_journal::MemoryJournal;
+use crate::engine::{self, Effect, Event, World};
+use crate::model::analysis::{
+    AnalysisOrder, AnalysisOutcome, AnalysisResult, FailureClass, ProgramFacts, ProgramKind,
+};
+use crate::model::checkpoint::{Condition, TrainingFolder};
+use crate::model::event::Happening;
+use crate::model::ids::{Digest, RunId};
+use crate::model::journal::Standing;
+use crate::model::measurement::{Report, ReportSource};
+use crate::model::status::{DaemonStatus, Readiness};
+use crate::model::time::Moment;
+use crate::settings::Settings;
+use crate::watch::{ScanProblem, Scanner, WatchConfig, signature_of};
+
+/// More histories for a longer look: `RUNSCRIBE_MODEL_CASES=100000 cargo test model_test`.
+const CASES: u32 = 2000;
+const STEPS: [u64; 3] = [10, 20, 30];
+
+/// The files of a checkpoint in the order in which the trainer writes them; with the last one it
+/// is complete. Source: traces of real saves.
+const STAGES: usize = 5;
+
+#[derive(Debug, Clone, Copy)]
+enum Move {
+    /// Writes the next file of a checkpoint.
+    Fill { run: usize, step: usize, content: u8 },
+    /// Saves a whole checkpoint at once, over what is there.
+    Save { run: usize, step: usize, content: u8 },
+    /// Removes the weights, as rotation does first.
+    LoseWeights { run: usize, step: usize },
+    /// Removes a checkpoint's folder.
+    Delete { run: usize, step: usize },
+    /// Removes a run's folder.
+    DeleteRun { run: usize },
+    /// Renames a run's folder.
+    Rename { run: usize },
+    /// Puts an empty folder in the training folder's place, or takes it away again.
+    Mount,
+    /// A hint about a run survived (or came late, or twice).
+    Look { run: usize },
+    /// Everything is scanned.
+    Reconcile,
+    /// The oldest analysis ends.
+    End { how: u8 },
+    /// Time passes.
+    Later { minutes: u8 },
+    /// The daemon is killed and starts again.
+    Restart,
+}
+
+fn moves() -> impl Strategy<Value = Vec<Move>> {
+    let (run, step, content) = (0..3_usize, 0..STEPS.len(), 0..3_u8);
+    let place = (run.clone(), step, content);
+    let one = prop_oneof![
+        8 => place.clone().prop_map(|(run, step, content)| Move::Fill { run, step, content }),
+        5 => place.clone().prop_map(|(run, step, content)| Move::Save { run, step, content }),
+        2 => place.clone().prop_map(|(run, step, _)| Move::LoseWeights { run, step }),
+        2 => place.prop_map(|(run, step, _)| Move::Delete { run, step }),
+        1 => run.clone().prop_map(|run| Move::DeleteRun { run }),
+        1 => run.clone().prop_map(|run| Move::Rename { run }),
+        1 => Just(Move::Mount),
+        5 => run.prop_map(|run| Move::Look { run }),
+        3 => Just(Move::Reconcile),
+        4 => (0..8_u8).prop_map(|how| Move::End { how }),
+        2 => (1..90_u8).prop_map(|minutes| Move::Later { minutes }),
+        1 => Just(Move::Restart),
+    ];
+    collection::vec(one, 1..40)
+}
+
+/// The whole play: trainer, file system, daemon.
+struct Play {
+    folder: tempfile::TempDir,
+    settings: Arc<Settings>,
+    scanner: Scanner,
+    world: World,
+    now: Moment,
+    orders: Vec<AnalysisOrder>,
+    journal: MemoryJournal,
+    /// The names that the three runs bear now.
+    runs: [String; 3],
+    renames: u32,
+    mounted: bool,
+    /// Digests of all contents that ever were complete on disk.
+    ever_complete: BTreeSet<Digest>,
+}
+
+impl Play {
+    fn new() -> Self {
+        let memory_backed = Path::new("/dev/shm");
+        let parent =
+            if memory_backed.is_dir() { memory_backed.into() } else { std::env::temp_dir() };
+        let folder = tempfile::Builder::new().prefix("runscribe-model-").tempdir_in(parent);
+        let folder = folder.unwrap_or_else(|error| panic!("no temporary folder: {error}"));
+        let mut settings = crate::settings::defaults(folder.path());
+        settings.watch.settle = Duration::ZERO;
+        make(&settings.paths.training);
+        let settings = Arc::new(settings);
+        let journal = MemoryJournal::new();
+        let now = super::now();
+        let mut play = Self {
+            scanner: scanner(&settings),
+            world: world(&settings, &journal, now),
+            settings,
+            folder,
+            now,
+            orders: Vec::new(),
+            journal,
+            runs: [0, 1, 2].map(|run| format!("family{run}_H64L2C128_20261123_06380{run}")),
+            renames: 0,
+            mounted: true,
+            ever_complete: BTreeSet::new(),
+        };
+        play.start();
+        play
+    }
+
+    fn start(&mut self) {
+        let facts = ProgramFacts {
+            kind: ProgramKind::Script,
+            argv: vec!["analysis".to_owned()],
+            python: Ok(String::new()),
+            environment: std::collections::BTreeMap::new(),
+            protocol: "aaaa1111".to_owned(),
+            root: self.settings.paths.root.clone(),
+            cores: 2,
+        };
+        let ready = Readiness::Ready { program: "analysis".to_owned() };
+        self.event(Event::Program(Box::new(facts), ready));
+        self.reconcile();
+        self.event(Event::FirstScanDone);
+    }
+
+    fn event(&mut self, event: Event) {
+        let before = self.journal.events.len();
+        for effect in engine::step(&mut self.world, event, self.now) {
+            match effect {
+                Effect::Record(transaction) => self.journal.record(transaction),
+                Effect::Analyze(order) => {
+                    let digest = &order.content.digest;
+                    assert!(self.ever_complete.contains(digest), "never complete: {order:?}");
+                    self.orders.push(*order);
+                }
+                // The worker looks again by itself at the next hint or full scan.
+                Effect::RescanRun(_) | Effect::RescanAll(_) | Effect::ReadRunFacts(_) => {}
+            }
+        }
+        if !self.mounted {
+            let concludes =
+                |event: &Happening| matches!(event, Happening::CheckpointGone | Happening::RunGone);
+            let new = self.journal.events.get(before..).unwrap_or_default();
+            assert!(!new.iter().any(concludes), "gone while unmounted: {new:?}");
+        }
+    }
+
+    fn training(&self) -> &Path {
+        &self.settings.paths.training
+    }
+
+    /// Where the trainer's files are, mounted or not.
+    fn disk(&self) -> PathBuf {
+        if self.mounted { self.training().to_owned() } else { self.folder.path().join("unmounted") }
+    }
+
+    fn checkpoint(&self, run: usize, step: usize) -> PathBuf {
+        self.disk().join(&self.runs[run]).join(format!("checkpoint-{}", STEPS[step]))
+    }
+
+    fn apply(&mut self, next: Move) {
+        match next {
+            Move::Fill { run, step, content } => self.fill(run, step, content),
+            Move::Save { run, step, content } => self.save(run, step, content),
+            Move::LoseWeights { run, step } => {
+                remove_file(&self.checkpoint(run, step).join("model.safetensors"));
+            }
+            Move::Delete { run, step } => remove_folder(&self.checkpoint(run, step)),
+            Move::DeleteRun { run } => remove_folder(&self.disk().join(&self.runs[run])),
+            Move::Rename { run } => self.rename(run),
+            Move::Mount => self.mount(),
+            Move::Look { run } => self.look(&RunId::new(self.runs[run].clone())),
+            Move::Reconcile => self.reconcile(),
+            Move::End { how } => self.end(how),
+            Move::Later { minutes } => self.later(u64::from(minutes)),
+            Move::Restart => self.restart(),
+        }
+    }
+
+    fn fill(&mut self, run: usize, step: usize, content: u8) {
+        let folder = self.checkpoint(run, step);
+        let stage = stage_of(&folder);
+        if stage < STAGES {
+            write_stage(&folder, stage, STEPS[step], content);
+            self.note_complete(run, step);
+        }
+    }
+
+    fn save(&mut self, run: usize, step: usize, content: u8) {
+        let folder = self.checkpoint(run, step);
+        remove_folder(&folder);
+        (0..STAGES).for_each(|stage| write_stage(&folder, stage, STEPS[step], content));
+        self.note_complete(run, step);
+    }
+
+    /// Asks a scanner of its own what lies there now.
+    fn note_complete(&mut self, run: usize, step: usize) {
+        let mut settings = WatchConfig::from(&*self.settings).scan_settings();
+        settings.training = self.disk();
+        let mut scanner = Scanner::new(settings);
+        scanner.list_training_folder();
+        let run = RunId::new(self.runs[run].clone());
+        let Ok(seen) = scanner.scan_run(&run, self.now.timestamp()) else { return };
+        for checkpoint in seen.checkpoints {
+            if let Condition::Complete(complete) = checkpoint.condition {
+                assert!(
+                    checkpoint.name.step() != Some(STEPS[step])
+                        || stage_of(&checkpoint.folder) == STAGES
+                );
+                self.ever_complete.insert(complete.digest);
+            }
+        }
+    }
+
+    fn rename(&mut self, run: usize) {
+        self.renames += 1;
+        let name = format!("renamed{}_H64L2C128_20261124_00000{run}", self.renames);
+        let (from, to) = (self.disk().join(&self.runs[run]), self.disk().join(&name));
+        if fs::rename(from, to).is_ok() {
+            self.runs[run] = name;
+        }
+    }
+
+    fn mount(&mut self) {
+        let elsewhere = self.folder.path().join("unmounted");
+        let training = self.training().to_owned();
+        if self.mounted {
+            fs::rename(&training, elsewhere).unwrap_or_else(|error| panic!("{error}"));
+            make(&training);
+        } else {
+            fs::remove_dir(&training).unwrap_or_else(|error| panic!("{error}"));
+            fs::rename(elsewhere, &training).unwrap_or_else(|error| panic!("{error}"));
+        }
+        self.mounted = !self.mounted;
+    }
+
+    fn look(&mut self, run: &RunId) {
+        match self.scanner.scan_run(run, self.now.timestamp()) {
+            Ok(sighting) => self.event(Event::Run(sighting)),
+            Err(ScanProblem::Vanished) => {}
+            Err(ScanProblem::Unreadable(problem)) => {
+                self.event(Event::RunUnreadable { run: run.clone(), problem });
+            }
+        }
+    }
+
+    fn reconcile(&mut self) {
+        let folder = self.scanner.list_training_folder();
+        let runs = match &folder {
+            TrainingFolder::Listed { runs, .. } => runs.clone(),
+            TrainingFolder::Missing | TrainingFolder::Unreadable(_) => Vec::new(),
+        };
+        self.event(Event::TrainingFolder(folder));
+        for (run, _) in runs {
+            self.look(&run);
+        }
+    }
+
+    /// Ends the oldest analysis; like the real one it voids its result when the files changed.
+    fn end(&mut self, how: u8) {
+        if self.orders.is_empty() {
+            return;
+        }
+        let order = self.orders.remove(0);
+        let unchanged = signature_of(&order.folder, self.training())
+            .is_ok_and(|signature| signature == order.signature);
+        let result = match how {
+            _ if !unchanged => AnalysisResult::Changed,
+            0 => failed(FailureClass::OutOfMemory),
+            1 => failed(FailureClass::CorruptWeights),
+            _ => reported(),
+        };
+        let outcome = AnalysisOutcome {
+            number: order.number,
+            checkpoint: order.checkpoint,
+            digest: order.content.digest,
+            weights_sha256: Some(order.content.weights_digest),
+            finite: None,
+            conditions: Vec::new(),
+            result,
+        };
+        self.event(Event::Analyzed(Box::new(outcome)));
+    }
+
+    fn later(&mut self, minutes: u64) {
+        self.now = self.now.after(Duration::from_mins(minutes));
+        // Full scans come twice a minute.
+        self.reconcile();
+        self.event(Event::Tick);
+    }
+
+    fn restart(&mut self) {
+        self.orders.clear();
+        self.scanner = scanner(&self.settings);
+        self.world = world(&self.settings, &self.journal, self.now);
+        self.start();
+    }
+
+    /// Lets everything come to rest: mounted, scanned, analyzed.
+    fn settle(&mut self) {
+        if !self.mounted {
+            self.mount();
+        }
+        for _ in 0..60 {
+            self.reconcile();
+            while !self.orders.is_empty() {
+                self.end(9);
+            }
+            self.later(61);
+        }
+    }
+
+    fn check(&mut self) {
+        let memory = &self.journal.memory;
+        let mut observed = BTreeSet::new();
+        for observation in &memory.observations {
+            let key = (observation.checkpoint.clone(), observation.digest.clone());
+            assert!(observed.insert(key), "observed twice: {:?}", observation.checkpoint);
+        }
+        let mut seen = BTreeSet::new();
+        for known in &memory.checkpoints {
+            let key = (known.checkpoint.clone(), known.content.digest.clone());
+            assert_eq!(
+                known.standing == Standing::Observed,
+                observed.contains(&key),
+                "neither observed nor gone: {known:?}"
+            );
+            assert!(matches!(known.standing, Standing::Observed | Standing::Gone), "{known:?}");
+            assert!(seen.insert(key), "announced twice: {known:?}");
+        }
+        let runs = self.runs.clone();
+        for run in runs.map(RunId::new) {
+            let Ok(sighting) = self.scanner.scan_run(&run, self.now.timestamp()) else { continue };
+            for checkpoint in sighting.checkpoints {
+                let Condition::Complete(complete) = checkpoint.condition else { continue };
+                let id =
+                    crate::model::ids::CheckpointId { run: run.clone(), name: checkpoint.name };
+                assert!(
+                    observed.contains(&(id, complete.digest)),
+                    "missed: {:?}",
+                    checkpoint.folder
+                );
+            }
+        }
+    }
+}
+
+fn scanner(settings: &Settings) -> Scanner {
+    Scanner::new(WatchConfig::from(settings).scan_settings())
+}
+
+fn world(settings: &Arc<Settings>, journal: &MemoryJournal, now: Moment) -> World {
+    World::new(Arc::clone(settings), journal.memory.clone(), DaemonStatus::default(), now)
+}
+
+fn make(folder: &Path) {
+    fs::create_dir_all(folder).unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+}
+
+fn write(path: &Path, bytes: &[u8]) {
+    fs::write(path, bytes).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+fn remove_file(path: &Path) {
+    drop(fs::remove_file(path));
+}
+
+fn remove_folder(path: &Path) {
+    drop(fs::remove_dir_all(path));
+}
+
+/// How many of its files a checkpoint has, in the trainer's order.
+fn stage_of(folder: &Path) -> usize {
+    let there = |name: &str| folder.join(name).exists();
+    let stages = [
+        folder.exists(),
+        there("config.json"),
+        there(".tmpAbCdEf") || there("model.safetensors"),
+        there("model.safetensors"),
+        there("trainer_state.json"),
+    ];
+    stages.iter().take_while(|there| **there).count()
+}
+
+fn write_stage(folder: &Path, stage: usize, step: u64, content: u8) {
+    let model = safetensors(content);
+    match stage {
+        0 => make(folder),
+        1 => write(&folder.join("config.json"), b"{\"concept_num\": 128, \"hidden_size\": 64}"),
+        // The trainer makes the file at its full size at once and fills it then.
+        2 => write(&folder.join(".tmpAbCdEf"), &vec![0; model.len()]),
+        3 => {
+            remove_file(&folder.join(".tmpAbCdEf"));
+            write(&folder.join("model.safetensors"), &model);
+        }
+        _ => {
+            let text = format!("{{\"global_step\": {step}, \"log_history\": [{content}]}}");
+            write(&folder.join("trainer_state.json"), text.as_bytes());
+        }
+    }
+}
+
+fn safetensors(content: u8) -> Vec<u8> {
+    let header = br#"{"w":{"dtype":"F32","shape":[8],"data_offsets":[0,32]}}"#;
+    let mut bytes = (header.len() as u64).to_le_bytes().to_vec();
+    bytes.extend_from_slice(header);
+    bytes.extend_from_slice(&[content + 1; 32]);
+    bytes
+}
+
+fn failed(class: FailureClass) -> AnalysisResult {
+    AnalysisResult::Failed { elapsed: Duration::ZERO, class, evidence: "exit 1".to_owned() }
+}
+
+fn reported() -> AnalysisResult {
+    let report = Report {
+        source: ReportSource::Json,
+        model_path: None,
+        model_type: None,
+        concepts: Some(128),
+        hidden: Some(64),
+        batches: Some(3),
+        measurements: [("global_effective_rank".to_owned(), Some(20.0))].into(),
+        problems: Vec::new(),
+    };
+    let (report, disbelief) = (Box::new(report), Vec::new());
+    AnalysisResult::Reported { elapsed: Duration::ZERO, report, disbelief }
+}
+
+fn cases() -> u32 {
+    let asked = std::env::var("RUNSCRIBE_MODEL_CASES").ok();
+    asked.and_then(|text| text.parse().ok()).unwrap_or(CASES)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_checkpoint_ends_in_one_observation_or_is_gone(history in moves()) {
+        let mut play = Play::new();
+        for next in history {
+            play.apply(next);
+        }
+        play.settle();
+        play.check();
+    }
+}

@@ -1,0 +1,86 @@
+//! A journal in memory, for tests of the decider: what `record` makes of transactions, without
+//! SQLite.
+
+use crate::model::event::Happening;
+use crate::model::ids::{CheckpointId, Digest, RunId};
+use crate::model::journal::{Change, KnownCheckpoint, Memory, Standing, Transaction};
+use crate::model::observation::DocumentEdit;
+
+/// What was recorded so far.
+#[derive(Debug)]
+pub(crate) struct MemoryJournal {
+    /// What a restart would get.
+    pub(crate) memory: Memory,
+    /// All events, oldest first.
+    pub(crate) events: Vec<Happening>,
+    /// All outbox entries, oldest first.
+    pub(crate) documents: Vec<DocumentEdit>,
+}
+
+impl MemoryJournal {
+    pub(crate) fn new() -> Self {
+        let memory = Memory { fresh: true, ..Memory::default() };
+        Self { memory, events: Vec::new(), documents: Vec::new() }
+    }
+
+    /// Takes a transaction in.
+    pub(crate) fn record(&mut self, transaction: Transaction) {
+        self.events.extend(transaction.events.into_iter().map(|event| event.what));
+        self.documents.extend(transaction.documents);
+        for change in transaction.changes {
+            self.remember(change);
+        }
+    }
+
+    fn remember(&mut self, change: Change) {
+        let memory = &mut self.memory;
+        match change {
+            Change::Run(known) => {
+                memory.runs.retain(|run| run.run != known.run);
+                memory.runs.push(known);
+            }
+            Change::RunRenamed { from, to } => {
+                let rename = |run: &mut RunId| {
+                    if *run == from {
+                        *run = to.clone();
+                    }
+                };
+                memory.runs.iter_mut().for_each(|known| rename(&mut known.run));
+                memory.checkpoints.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
+                memory.observations.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
+                memory.notes.iter_mut().for_each(|note| rename(&mut note.0));
+            }
+            Change::CheckpointComplete { checkpoint, content, time } => {
+                let (content, standing) = (*content, Standing::Pending);
+                memory.checkpoints.push(KnownCheckpoint {
+                    checkpoint,
+                    content,
+                    standing,
+                    first_complete: time,
+                });
+            }
+            Change::Standing { checkpoint, digest, standing } => {
+                self.stand(&checkpoint, &digest, standing);
+            }
+            Change::Observed(observation) => {
+                let (id, digest) = (observation.checkpoint.clone(), observation.digest.clone());
+                self.memory.observations.push(*observation);
+                self.stand(&id, &digest, Standing::Observed);
+            }
+            Change::NoteDecided { run, kind, file } => memory.notes.push((run, kind, file)),
+            Change::FirstScanEnded => memory.fresh = false,
+            Change::ModelTypeRejected { model_type, protocol } => {
+                memory.rejected_model_types.push((model_type, protocol));
+            }
+        }
+    }
+
+    fn stand(&mut self, checkpoint: &CheckpointId, digest: &Digest, standing: Standing) {
+        let is_it = |one: &&mut KnownCheckpoint| {
+            one.checkpoint == *checkpoint && one.content.digest == *digest
+        };
+        if let Some(known) = self.memory.checkpoints.iter_mut().find(is_it) {
+            known.standing = standing;
+        }
+    }
+}

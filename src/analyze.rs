@@ -31,6 +31,10 @@ use weights::WeightsReading;
 /// The largest JSON report that is read, in bytes; real ones have 2 kB.
 const MAX_JSON_BYTES: u64 = 8 << 20;
 
+/// How long one piece of work on files may take; the longest is reading the weights once, some
+/// gigabytes from a slow disk.
+const DISK_LIMIT: Duration = Duration::from_mins(10);
+
 /// Returns a folder's signature as the scan computes it, to see that nothing changed.
 pub type SignatureOf = Arc<dyn Fn(&Path) -> std::io::Result<u64> + Send + Sync>;
 
@@ -118,13 +122,13 @@ async fn carry_out(
     .await
     .map_err(|error| Stop::Disk(format!("cannot pin the checkpoint: {error}")))?;
     draft.conditions.push(pin.description.clone());
-    unchanged(order, workshop, &pin)?;
+    unchanged(order, workshop, &pin).await?;
     if let Some(twin) = &order.twin {
         let reading = read_weights(order, &pin, cancel).await?;
         let same = reading.sha256 == twin.weights_sha256;
         draft.weights = Some(reading);
         if same {
-            unchanged(order, workshop, &pin)?;
+            unchanged(order, workshop, &pin).await?;
             return Ok(AnalysisResult::SameWeights(twin.name));
         }
     }
@@ -152,7 +156,7 @@ async fn carry_out(
         read_weights(order, &pin, cancel).await.map(Some)
     };
     let (ran, weights) = tokio::join!(child::run(plan, cancel), weights);
-    unchanged(order, workshop, &pin)?;
+    unchanged(order, workshop, &pin).await?;
     match weights {
         Ok(reading) => draft.weights = reading.or(draft.weights.take()),
         Err(stop) if ran.is_err() => return Err(stop),
@@ -161,9 +165,13 @@ async fn carry_out(
     Ok(result(order, &pin, &files, ran).await)
 }
 
-fn unchanged(order: &AnalysisOrder, workshop: &Workshop, pin: &Pin) -> Result<(), Stop> {
-    match (workshop.signature_of)(&pin.checkpoint) {
+async fn unchanged(order: &AnalysisOrder, workshop: &Workshop, pin: &Pin) -> Result<(), Stop> {
+    let (signature_of, folder) = (Arc::clone(&workshop.signature_of), pin.checkpoint.clone());
+    match blocking(move || signature_of(&folder)).await {
         Ok(signature) if signature == order.signature => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::TimedOut => {
+            Err(Stop::Disk(error.to_string()))
+        }
         Ok(_) | Err(_) => Err(Stop::Changed),
     }
 }
@@ -181,13 +189,18 @@ async fn read_weights(
         .map_err(|error| Stop::Weights(format!("cannot read the weights: {error}")))
 }
 
-/// Runs blocking work off the async threads. A panic in it becomes an error.
+/// Runs blocking work off the async threads, within a limit: a folder that hangs must not hold the
+/// queue. A panic in it becomes an error.
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
 ) -> std::io::Result<T> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .unwrap_or_else(|error| Err(std::io::Error::other(error)))
+    match tokio::time::timeout(DISK_LIMIT, tokio::task::spawn_blocking(work)).await {
+        Ok(done) => done.unwrap_or_else(|error| Err(std::io::Error::other(error))),
+        Err(_) => Err(std::io::Error::new(
+            std::io::ErrorKind::TimedOut,
+            format!("the disk did not answer within {} s", DISK_LIMIT.as_secs()),
+        )),
+    }
 }
 
 /// Chooses the device: the value of `CUDA_VISIBLE_DEVICES` and why. Without a reading of the GPUs

@@ -91,6 +91,8 @@ pub async fn run(plan: Plan, cancel: &CancellationToken) -> io::Result<ChildRun>
     let started = Instant::now();
     let mut child = spawn(&plan)?;
     let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    // Dropped with this future as well: a stop that cannot wait leaves nothing behind either.
+    let guard = GroupGuard(group);
     let output = (child.stdout.take(), child.stderr.take());
     let (mut stdout, mut stderr) = (Captured::default(), Captured::default());
     let ending = {
@@ -104,7 +106,7 @@ pub async fn run(plan: Plan, cancel: &CancellationToken) -> io::Result<ChildRun>
             ending = &mut ended => {
                 // Whatever the program left running in its group ends with it; what left the
                 // group may still hold the pipes, and is not waited for.
-                signal_group(group, Signal::KILL);
+                drop(guard);
                 if timeout(PIPE_GRACE, &mut reader).await.is_err() {
                     tracing::debug!("something outlived the analysis and holds its output");
                 }
@@ -112,12 +114,21 @@ pub async fn run(plan: Plan, cancel: &CancellationToken) -> io::Result<ChildRun>
             }
             _ = &mut reader => {
                 let ending = ended.await?;
-                signal_group(group, Signal::KILL);
+                drop(guard);
                 ending
             }
         }
     };
     Ok(ChildRun { ending, elapsed: started.elapsed(), stdout, stderr })
+}
+
+/// Kills what is left of a process group when it is dropped.
+struct GroupGuard(Option<Pid>);
+
+impl Drop for GroupGuard {
+    fn drop(&mut self) {
+        signal_group(self.0, Signal::KILL);
+    }
 }
 
 fn spawn(plan: &Plan) -> io::Result<Child> {
@@ -249,21 +260,46 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn dropping_the_run_kills_the_whole_group() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pid");
+        let script =
+            format!("trap '' TERM; (trap '' TERM; sleep 60) & echo $! > {}; wait", file.display());
+        let cancel = CancellationToken::new();
+        let child = tokio::spawn(async move { run(plan(&script, 60), &cancel).await });
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let left = loop {
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            if let Ok(pid) = text.trim().parse::<i32>() {
+                break pid;
+            }
+            assert!(Instant::now() < deadline, "the child did not start");
+            tokio::task::yield_now().await;
+        };
+        child.abort();
+        assert!(child.await.is_err());
+        wait_for_the_end_of(left).await;
+    }
+
+    /// A process that has ended may still be a zombie of whoever inherited it.
+    async fn wait_for_the_end_of(process: i32) {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let stat = || std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
+        let has_ended =
+            |stat: String| stat.is_empty() || stat.contains(") Z ") || stat.contains(") X ");
+        while !has_ended(stat()) {
+            assert!(Instant::now() < deadline, "process {process} is still there");
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
     async fn what_the_child_left_in_its_group_is_ended() {
         let script = "sleep 60 & echo $!";
         let ran = run(plan(script, 10), &CancellationToken::new()).await.unwrap();
         let text = String::from_utf8(ran.stdout.to_bytes()).unwrap();
         let left: i32 = text.trim().parse().unwrap();
-        // A process that has ended may still be a zombie of whoever inherited it.
-        let has_ended = || {
-            let stat = std::fs::read_to_string(format!("/proc/{left}/stat")).unwrap_or_default();
-            stat.is_empty() || stat.contains(") Z ") || stat.contains(") X ")
-        };
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while !has_ended() {
-            assert!(Instant::now() < deadline, "process {left} is still there");
-            tokio::task::yield_now().await;
-        }
+        wait_for_the_end_of(left).await;
         assert!(ran.elapsed < PIPE_GRACE, "{:?}", ran.elapsed);
     }
 

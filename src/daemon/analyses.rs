@@ -44,6 +44,13 @@ impl Analyses {
         self.stop.cancel();
     }
 
+    /// Ends all of them now, with everything they started, and waits until that is done: dropping
+    /// a run kills its process group.
+    pub(super) async fn kill(&mut self) {
+        self.set.shutdown().await;
+        self.orders.clear();
+    }
+
     /// Waits for the next one that ends; pending forever while none runs. Cancel-safe.
     ///
     /// A panic in one is its failure and nobody else's: what came from outside must not be able

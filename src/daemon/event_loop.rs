@@ -21,6 +21,8 @@ use super::{Fatal, Options, now, once, reload};
 
 /// One deadline for the whole stop, below systemd's `TimeoutStopSec`.
 const STOP_LIMIT: Duration = Duration::from_secs(20);
+/// The part of it that analyses leave to the journal.
+const DRAIN_SHARE: Duration = Duration::from_secs(5);
 /// How often time itself is an event.
 const TICK: Duration = Duration::from_millis(500);
 /// How long a changed world may go without a new snapshot.
@@ -113,8 +115,9 @@ impl Loop {
                 Turn::Event(Box::new(Event::Analyzed(Box::new(outcome))))
             }
             Some(event) = self.house.news.recv() => Turn::Event(Box::new(event)),
-            Some(seen) = self.house.sightings.recv(), if room => Turn::Event(Box::new(translate(seen))),
+            // Before the sightings, which may come without a pause.
             _ = tick.tick() => Turn::Event(Box::new(Event::Tick)),
+            Some(seen) = self.house.sightings.recv(), if room => Turn::Event(Box::new(translate(seen))),
         }
     }
 
@@ -220,25 +223,37 @@ impl Loop {
         self.house.notifier.stopping();
         let deadline = Instant::now() + STOP_LIMIT;
         self.house.analyses.stop();
+        // What is left of the deadline when the analyses had their share is for the journal.
+        let patience = deadline - DRAIN_SHARE;
         while !self.house.analyses.is_empty() {
             tokio::select! {
                 outcome = self.house.analyses.next() => {
                     self.handle(Event::Analyzed(Box::new(outcome)));
                 }
-                Asked::Stop(_) = self.house.signals.next() => return result,
-                () = sleep_until(deadline) => break,
+                Asked::Stop(_) = self.house.signals.next() => {
+                    tracing::warn!("asked twice: stopping at once");
+                    self.house.analyses.kill().await;
+                    return result;
+                }
+                () = sleep_until(patience) => self.house.analyses.kill().await,
             }
         }
         if !self.drain(deadline).await {
             tracing::error!("the journal did not take the last events in time");
         }
-        let House { helpers, stop, watch, sightings, records, recorded, workers, .. } = self.house;
+        let House {
+            helpers, stop, watch, sightings, records, recorded, workers, mut signals, ..
+        } = self.house;
         helpers.forget_address();
         stop.cancel();
         watch.stop();
         // Threads end when the other ends of their channels are gone.
         drop((helpers, sightings, records, recorded));
-        workers.finish(deadline.saturating_duration_since(Instant::now())).await;
+        let left = deadline.saturating_duration_since(Instant::now());
+        tokio::select! {
+            () = workers.finish(left) => {}
+            Asked::Stop(_) = signals.next() => tracing::warn!("asked twice: stopping at once"),
+        }
         tracing::info!("stopped");
         result
     }
@@ -247,9 +262,11 @@ impl Loop {
     async fn drain(&mut self, deadline: Instant) -> bool {
         while !self.all_durable() {
             self.send_backlog();
-            let Ok(Some(output)) = timeout_at(deadline, self.house.recorded.recv()).await else {
-                return false;
+            let output = tokio::select! {
+                output = timeout_at(deadline, self.house.recorded.recv()) => output,
+                Asked::Stop(_) = self.house.signals.next() => return false,
             };
+            let Ok(Some(output)) = output else { return false };
             if let Some(error) = self.output(output) {
                 tracing::error!("{error:#}");
                 return false;

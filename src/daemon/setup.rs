@@ -63,7 +63,7 @@ pub(super) async fn open(options: &Options) -> Result<House, Fatal> {
     let settings = load_settings::load(&options.sources)?.settings;
     refuse_foreign_root(&settings.paths.root)?;
     let (journal, memory) = open_journal(&settings).await?;
-    prepare_state(&settings)?;
+    sweep_state(&settings).await;
     let socket = bind(&settings).await?;
     tracing::info!(
         root = %settings.paths.root.display(),
@@ -175,16 +175,25 @@ async fn open_journal(settings: &Settings) -> Result<(Journal, Memory), Fatal> {
     opened.await.map_err(anyhow::Error::from)?
 }
 
-/// Clears what an earlier life left: pins that nobody uses, reports that are too old.
-fn prepare_state(settings: &Settings) -> Result<(), Fatal> {
-    let state = &settings.paths.state;
-    let pins = crate::analyze::pin::sweep(state).context("cannot sweep the pins")?;
-    let reports = crate::analyze::sweep_reports(state, settings.analysis.keep_reports)
-        .context("cannot sweep the reports")?;
-    if pins + reports > 0 {
-        tracing::info!(pins, reports, "swept");
+/// Clears what an earlier life left: pins that nobody uses, reports that are too old. What cannot be
+/// cleared costs space and nothing else.
+async fn sweep_state(settings: &Settings) {
+    let (state, keep) = (settings.paths.state.clone(), settings.analysis.keep_reports);
+    let swept = tokio::task::spawn_blocking(move || {
+        for (what, swept) in [
+            ("pins", crate::analyze::pin::sweep(&state)),
+            ("reports", crate::analyze::sweep_reports(&state, keep)),
+        ] {
+            match swept {
+                Ok(0) => {}
+                Ok(count) => tracing::info!(what, count, "swept"),
+                Err(error) => tracing::warn!(what, %error, "cannot sweep"),
+            }
+        }
+    });
+    if let Err(error) = swept.await {
+        tracing::error!(%error, "sweeping panicked");
     }
-    Ok(())
 }
 
 async fn bind(settings: &Settings) -> Result<BoundSocket, Fatal> {

@@ -45,6 +45,23 @@ fn stopping_ends_a_running_analysis_and_the_next_start_begins_it_again() {
 }
 
 #[test]
+fn a_stop_leaves_nothing_behind_however_patient_the_grace_time_is() {
+    for asked_twice in [true, false] {
+        let project = Project::new();
+        project.script_file("checkpoint-20", "hang", "");
+        project.set_grace("10m");
+        let daemon = project.start();
+        project.save(RUN, 20);
+        daemon.wait_until("a running analysis", |_| project.starts().contains_key("checkpoint-20"));
+        if asked_twice {
+            daemon.ask_to_stop();
+        }
+        assert_eq!(daemon.stop(), Some(0));
+        assert_eq!(project.processes_of_the_fake(), Vec::<String>::new());
+    }
+}
+
+#[test]
 fn failures_that_time_cannot_cure_become_a_row_with_their_class() {
     let project = Project::new();
     let corrupt = "Traceback (most recent call last):\nsafetensors_rust.SafetensorError: Error while \

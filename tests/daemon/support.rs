@@ -98,6 +98,14 @@ impl Project {
         self.configure(&text.replacen("[analysis]\n", &limits, 1));
     }
 
+    /// Gives an analysis this long between TERM and KILL.
+    pub(crate) fn set_grace(&self, grace: &str) {
+        let text = fs::read_to_string(self.path("runscribe.toml")).unwrap();
+        self.configure(
+            &text.replace("kill_grace = \"300ms\"", &format!("kill_grace = \"{grace}\"")),
+        );
+    }
+
     /// Returns the command lines of processes that still work for this project's fake analysis.
     pub(crate) fn processes_of_the_fake(&self) -> Vec<String> {
         let folder = self.path("fake").to_string_lossy().into_owned();
@@ -366,6 +374,13 @@ impl Daemon {
         let mut child = self.child.take().unwrap();
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    /// Sends TERM and waits until the daemon has said that it stops.
+    pub(crate) fn ask_to_stop(&self) {
+        let pid = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
+        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        wait("the daemon to take notice", || self.log_text().contains("stopping"));
     }
 
     /// Asks it to stop and returns its exit code.

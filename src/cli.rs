@@ -78,6 +78,9 @@ struct Common {
     /// The daemon's status socket [default: found through `daemon.json` in the state folder]
     #[arg(long, global = true, value_name = "PATH")]
     socket: Option<PathBuf>,
+    /// Read this in place of /etc/runscribe/config.toml
+    #[arg(long, global = true, value_name = "FILE", hide = true)]
+    system_config: Option<PathBuf>,
     /// Log more (twice: everything)
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -92,6 +95,7 @@ impl Common {
             self.root.clone(),
             self.config.clone(),
             self.socket.clone(),
+            self.system_config.clone(),
         )
     }
 }

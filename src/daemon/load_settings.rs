@@ -10,9 +10,14 @@ use super::{Fatal, environment};
 const SYSTEM_FILE: &str = "/etc/runscribe/config.toml";
 
 /// Returns the sources as this process sees them.
-pub fn sources(root: Option<PathBuf>, config: Option<PathBuf>, socket: Option<PathBuf>) -> Sources {
+pub fn sources(
+    root: Option<PathBuf>,
+    config: Option<PathBuf>,
+    socket: Option<PathBuf>,
+    system_file: Option<PathBuf>,
+) -> Sources {
     Sources {
-        system_file: PathBuf::from(SYSTEM_FILE),
+        system_file: system_file.unwrap_or_else(|| PathBuf::from(SYSTEM_FILE)),
         root,
         config,
         socket,

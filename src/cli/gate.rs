@@ -1,11 +1,13 @@
 //! `gate`: may this run be evaluated?
 
 use crate::daemon::{load_settings, reading};
-use crate::model::ids::RunId;
+use crate::judge;
+use crate::model::ids::{CheckpointName, RunId};
 use crate::model::measurement::Verdict;
 use crate::model::observation::ObservationOutcome;
 
 use super::output::{Ended, Outcome, Output};
+use super::terminal::clean;
 use super::{Common, exit};
 
 /// Arguments of `gate`.
@@ -24,26 +26,37 @@ pub(super) struct Arguments {
 
 pub(super) fn run(common: &Common, arguments: &Arguments, output: &mut Output) -> Outcome {
     let settings = load_settings::load(&common.sources())?.settings;
-    let name = arguments.run.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
+    let name = run_name(&arguments.run);
+    if name.is_empty() {
+        let usage = "give a run id, or the path of a run's folder".to_owned();
+        return Err(Ended::Failed(exit::USAGE, usage));
+    }
     let newest = reading::newest_observation(&settings.paths.state, &RunId::new(name))?;
     let Some(observation) = newest else {
-        output.line(&format!("none: no checkpoint of `{name}` has been analyzed"))?;
+        output.line(&clean(&format!("none: no checkpoint of `{name}` has been analyzed")))?;
         return Err(Ended::Code(exit::UNDECIDED));
     };
     let checkpoint = &observation.checkpoint.name;
     let (word, why, code) = match &observation.outcome {
         ObservationOutcome::Judged(judgment) => {
-            let why = judgment.reasons.iter().chain(&judgment.remarks).cloned();
-            (judgment.verdict.to_string(), why.collect::<Vec<_>>(), code(judgment.verdict))
+            (judgment.verdict.to_string(), judge::note(judgment), code(judgment.verdict))
         }
         ObservationOutcome::AnalysisFailed { class, .. } => {
-            let why = vec![format!("the analysis failed: {}", class.as_str())];
+            let why = format!("the analysis failed: {}", class.as_str());
             ("unknown".to_owned(), why, exit::UNDECIDED)
         }
     };
-    let why = if why.is_empty() { "all gates passed".to_owned() } else { why.join("; ") };
-    output.line(&format!("{word}: {checkpoint} of `{name}`: {why}"))?;
+    let why = if why.is_empty() { "all gates passed".to_owned() } else { why };
+    output.line(&clean(&format!("{word}: {checkpoint} of `{name}`: {why}")))?;
     if code == 0 { Ok(()) } else { Err(Ended::Code(code)) }
+}
+
+/// Takes the run id out of a path of the run's folder, or of one of its checkpoints.
+fn run_name(argument: &str) -> &str {
+    let mut names = argument.trim_end_matches('/').rsplit('/');
+    let last = names.next().unwrap_or_default();
+    let is_checkpoint = last.parse::<CheckpointName>().is_ok();
+    names.next().filter(|_| is_checkpoint).unwrap_or(last)
 }
 
 fn code(verdict: Verdict) -> u8 {

@@ -214,7 +214,8 @@ fn counts(run: &Run) -> CheckpointCounts {
 fn reasons(run: &Run) -> Vec<String> {
     match run.observations.last().map(|one| &one.outcome) {
         Some(ObservationOutcome::Judged(judgment)) => {
-            judgment.reasons.iter().chain(&judgment.remarks).cloned().collect()
+            let new = |remark: &&String| !judgment.reasons.contains(*remark);
+            judgment.reasons.iter().chain(judgment.remarks.iter().filter(new)).cloned().collect()
         }
         Some(ObservationOutcome::AnalysisFailed { class, .. }) => {
             vec![format!("analysis failed: {}", class.as_str())]

@@ -16,8 +16,12 @@ pub use text::{TextReport, text_report};
 
 use super::json::{self, Json};
 use crate::model::measurement::{
-    EMBEDDING_WEIGHT_RANK, GLOBAL_EFFECTIVE_RANK, Report, ReportSource,
+    EMBEDDING_WEIGHT_RANK, GLOBAL_EFFECTIVE_RANK, MAX_CONCEPT_SIMILARITY, MEAN_CONCEPT_SIMILARITY,
+    Report, ReportSource, definition,
 };
+
+/// What the verdict may rest on besides the ranks.
+const SIMILARITIES: [&str; 2] = [MEAN_CONCEPT_SIMILARITY, MAX_CONCEPT_SIMILARITY];
 
 /// A report without any of these is not complete.
 const RANKS: [&str; 2] = [GLOBAL_EFFECTIVE_RANK, EMBEDDING_WEIGHT_RANK];
@@ -124,6 +128,11 @@ fn add_json(report: &mut Report, name: String, value: &Json) {
             report.problems.push(format!("`{name}` is null"));
             report.measurements.insert(name, None);
         }
+        _ if definition(&name).is_some() || SIMILARITIES.contains(&name.as_str()) => {
+            report.problems.push(format!("`{name}` is not a number"));
+            report.measurements.insert(name, None);
+        }
+        // A text about the report, such as a path.
         _ => {}
     }
 }

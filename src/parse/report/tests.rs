@@ -548,3 +548,15 @@ proptest! {
         prop_assert_eq!(both.disagreements.len(), 1);
     }
 }
+
+#[test]
+fn a_rank_that_is_not_a_number_is_said_to_be_none() {
+    for value in ["\"13.2\"", "true", "[1]", "{}"] {
+        let json = format!(
+            "{{\"model_path\": \"/p\", \"n_batches\": 3, \"global_effective_rank\": {value}}}"
+        );
+        let report = from_json(json.as_bytes()).unwrap();
+        assert_eq!(report.measurements.get("global_effective_rank"), Some(&None), "{value}");
+        assert_eq!(report.problems, ["`global_effective_rank` is not a number"], "{value}");
+    }
+}

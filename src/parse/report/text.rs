@@ -29,12 +29,13 @@ const HEADING: &[u8] = b"CONCEPT SPACE GEOMETRY REPORT";
 ///
 /// Two lines have no counterpart there: what is labeled "Collapsed dimensions" is the share of
 /// *active* ones, and the dominance ratio is σ₁ / Σσ, not a share of the variance.
-const LABELS: [(&str, &str); 17] = [
+const LABELS: [(&str, &str); 20] = [
     ("Global effective rank (raw)", GLOBAL_EFFECTIVE_RANK),
     ("Global effective rank (normalized 0-1)", "global_effective_rank_normalized"),
     ("Embedding weight rank (raw)", EMBEDDING_WEIGHT_RANK),
     ("Embedding weight rank (normalized 0-1)", "embedding_weight_rank_normalized"),
-    ("RankMe", "rankme"),
+    ("RankMe (entropy-based rank)", "rankme"),
+    ("Participation ratio (raw)", "participation_ratio"),
     ("Participation ratio (normalized)", "participation_ratio_normalized"),
     ("Dimensions needed for 95% variance", "dimensions_for_95_variance"),
     ("Collapsed dimensions (ratio)", "active_dimensions_ratio"),
@@ -46,6 +47,8 @@ const LABELS: [(&str, &str); 17] = [
     ("Min dimension std", "min_dimension_std"),
     ("Mean concept L2 norm", "mean_concept_norm"),
     ("Std concept L2 norm", "std_concept_norm"),
+    ("Min concept L2 norm", "min_concept_norm"),
+    ("Max concept L2 norm", "max_concept_norm"),
     ("Top-1 dominance ratio", "top1_dominance_ratio"),
 ];
 

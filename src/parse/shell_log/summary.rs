@@ -54,7 +54,7 @@ impl LogSummary {
     }
 
     /// Prints the object of the design's section 9: run, wandb, metrics, progress, failures,
-    /// completed. A number that is not finite is `null`, and its name stands in `not_finite`.
+    /// completed. A number that is not finite is `null`.
     pub fn to_json(&self, progress: &Progress) -> Value {
         let metrics: Vec<Value> =
             self.metrics.iter().map(|(metric, step)| metric_json(metric, *step)).collect();
@@ -105,10 +105,6 @@ fn metric_json(metric: &Metric, step: Option<u64>) -> Value {
     object.insert("kind".into(), metric.kind.as_str().into());
     object.insert("step".into(), step.into());
     object.insert("values".into(), Value::Object(values));
-    let not_finite = metric.not_finite();
-    if !not_finite.is_empty() {
-        object.insert("not_finite".into(), not_finite.into());
-    }
     Value::Object(object)
 }
 

@@ -52,7 +52,9 @@ fn shown(name: &str, log: &[u8]) -> String {
     let metrics: Vec<String> = list("metrics")
         .iter()
         .map(|metric| {
-            let mark = if metric.get("not_finite").is_some() { "!" } else { "" };
+            let values = metric["values"].as_object();
+            let not_finite = values.is_some_and(|values| values.values().any(Value::is_null));
+            let mark = if not_finite { "!" } else { "" };
             let step = text(metric, "step").replace("null", "?");
             format!("{} {}@{step}{mark}", text(metric, "line"), text(metric, "kind"))
         })
@@ -150,10 +152,7 @@ fn the_whole_object_has_the_documented_form() {
                 "loss": 8.5,
                 "grad_norm": null,
                 "epoch": 1
-              },
-              "not_finite": [
-                "grad_norm"
-              ]
+              }
             }
           ],
           "progress": {

@@ -153,6 +153,8 @@ impl Play {
 
     fn event(&mut self, event: Event) {
         let before = self.journal.events.len();
+        // The end of an analysis may conclude what was seen before the unmount.
+        let from_a_look = !matches!(event, Event::Analyzed(_));
         for effect in engine::step(&mut self.world, event, self.now) {
             match effect {
                 Effect::Record(transaction) => self.journal.record(transaction),
@@ -165,7 +167,7 @@ impl Play {
                 Effect::RescanRun(_) | Effect::RescanAll(_) | Effect::ReadRunFacts(_) => {}
             }
         }
-        if !self.mounted {
+        if !self.mounted && from_a_look {
             let concludes =
                 |event: &Happening| matches!(event, Happening::CheckpointGone | Happening::RunGone);
             let new = self.journal.events.get(before..).unwrap_or_default();

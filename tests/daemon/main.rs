@@ -14,5 +14,6 @@ mod commands;
 mod crashes;
 mod demo;
 mod documents;
+mod editors;
 mod socket;
 mod support;

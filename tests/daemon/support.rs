@@ -419,7 +419,7 @@ pub(crate) fn command_lines() -> Vec<String> {
 
 /// Gives another process a moment; always inside a loop with a deadline.
 #[expect(clippy::disallowed_methods, reason = "waiting for another process, with a deadline")]
-fn pause() {
+pub(crate) fn pause() {
     std::thread::sleep(Duration::from_millis(10));
 }
 

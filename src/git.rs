@@ -2,7 +2,13 @@
 //! IO shell. What git is doing with the files around the experiment log; reads only, takes no lock
 //! and runs no command.
 
+mod index;
+
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use index::Tracked;
 
 /// Files in a git directory that stand there while an operation is unfinished, and what to do.
 /// Source: git's own sources, `wt-status.c`.
@@ -19,22 +25,75 @@ const UNFINISHED: [(&str, &str); 7] = [
 /// Returns why a file must be left alone now, because git is in the middle of something that may
 /// change it; `None` outside of repositories.
 pub fn busy_with(file: &Path) -> Option<String> {
-    let directory = git_directory(file)?;
-    let (_, what) = UNFINISHED.iter().find(|(name, _)| directory.join(name).exists())?;
-    Some(format!("git: {what}"))
+    let checkout = Checkout::of(file)?;
+    let unfinished = UNFINISHED.iter().find(|(name, _)| checkout.directory.join(name).exists());
+    if let Some((_, what)) = unfinished {
+        return Some(format!("git: {what}"));
+    }
+    // A file that is there needs no look into the index.
+    if std::fs::symlink_metadata(file).is_ok() {
+        return None;
+    }
+    let name = file.file_name().unwrap_or_default().display();
+    match checkout.tracked(file) {
+        Ok(Tracked::No) => None,
+        Ok(Tracked::Yes { .. }) => Some(format!(
+            "git tracks `{name}`, but it is missing: restore it (`git restore`), or remove it from \
+             git (`git rm --cached`) to have a new one made"
+        )),
+        Err(problem) => Some(format!(
+            "`{name}` is missing, and whether git tracks it is not known ({problem}): restore or \
+             create it"
+        )),
+    }
 }
 
-/// Finds the git directory of the checkout that holds a file; in a linked worktree or submodule
+/// Returns whether git tracks a file that is not as git last saw it, so that the checkout counts
+/// as changed. What cannot be read is no such file.
+pub fn is_changed(file: &Path) -> bool {
+    let Some(checkout) = Checkout::of(file) else { return false };
+    let (Ok(Tracked::Yes { modified, size }), Ok(now)) =
+        (checkout.tracked(file), std::fs::metadata(file))
+    else {
+        return false;
+    };
+    let low = |value: u64| u32::try_from(value & 0xFFFF_FFFF).unwrap_or(0);
+    let time = (low(now.mtime().cast_unsigned()), low(now.mtime_nsec().cast_unsigned()));
+    // Some builds of git leave the nanoseconds out.
+    low(now.size()) != size || time.0 != modified.0 || modified.1 != 0 && time.1 != modified.1
+}
+
+/// A checkout: its top folder and its git directory.
+#[derive(Debug)]
+struct Checkout {
+    top: PathBuf,
+    directory: PathBuf,
+}
+
+impl Checkout {
+    /// Finds the checkout that holds a file.
+    fn of(file: &Path) -> Option<Self> {
+        let (top, directory) = git_directory(file)?;
+        Some(Self { top, directory })
+    }
+
+    fn tracked(&self, file: &Path) -> Result<Tracked, String> {
+        let inside = file.strip_prefix(&self.top).map_err(|error| error.to_string())?;
+        index::tracks(&self.directory.join("index"), inside.as_os_str().as_bytes())
+    }
+}
+
+/// Finds the top folder and the git directory of the checkout that holds a file; in a linked worktree or submodule
 /// `.git` is a file that names it. Source: `gitrepository-layout(5)`.
-fn git_directory(file: &Path) -> Option<PathBuf> {
-    let marker =
-        file.ancestors().skip(1).map(|folder| folder.join(".git")).find(|at| at.exists())?;
+fn git_directory(file: &Path) -> Option<(PathBuf, PathBuf)> {
+    let top = file.ancestors().skip(1).find(|folder| folder.join(".git").exists())?;
+    let marker = top.join(".git");
     if marker.is_dir() {
-        return Some(marker);
+        return Some((top.to_owned(), marker));
     }
     let text = std::fs::read_to_string(&marker).ok()?;
     let named = text.strip_prefix("gitdir:")?.trim();
-    Some(marker.parent()?.join(named))
+    Some((top.to_owned(), top.join(named)))
 }
 
 #[cfg(test)]
@@ -51,6 +110,7 @@ mod tests {
         std::fs::create_dir_all(&real).unwrap();
         std::fs::write(folder.path().join(".git"), "gitdir: elsewhere/worktrees/x\n").unwrap();
         assert_eq!(busy_with(&log), None, "nothing under way");
+        std::fs::write(&log, "").unwrap();
         for (name, what) in UNFINISHED {
             std::fs::write(real.join(name), "").unwrap();
             assert_eq!(busy_with(&log), Some(format!("git: {what}")));

@@ -108,6 +108,8 @@ pub(super) fn run(world: &mut World, sighting: RunSighting, now: Moment, out: &m
         return;
     }
     let id = sighting.run.clone();
+    // It may be newer than the last listing: a mount that came back brings runs before that.
+    world.training_identity = Some(sighting.training_folder);
     world.listed.insert(id.clone(), sighting.identity);
     let holds_model = crate::recognize::holds_model(&sighting);
     world.run_mut(&id).holds_model = holds_model;
@@ -117,11 +119,10 @@ pub(super) fn run(world: &mut World, sighting: RunSighting, now: Moment, out: &m
         remember_present(run, sighting.checkpoints, now);
         return;
     }
-    let training_folder = world.training_identity;
     let run = world.run_mut(&id);
     run.problem = None;
     run.newest_change = sighting.newest_modified;
-    let elsewhere = wake_up(run, &sighting, training_folder, out);
+    let elsewhere = wake_up(run, &sighting, out);
     remember_present(run, sighting.checkpoints, now);
     if !run.is_live() {
         return;
@@ -145,7 +146,7 @@ fn make_known(world: &mut World, sighting: &RunSighting, now: Moment, out: &mut 
     if world.runs.get(id).is_some_and(|run| run.known.is_some()) {
         return true;
     }
-    let Some(training_folder) = world.training_identity else { return false };
+    let training_folder = sighting.training_folder;
     let old_since = sighting.newest_modified.filter(|newest| match world.settings.analysis.adopt {
         Adopt::All => false,
         Adopt::YoungerThan(age) => world.adopting && now.since(*newest) > age,
@@ -233,12 +234,7 @@ fn take_renamed(
 /// An old run whose files changed, and a deleted one that came back, are watched from now on.
 /// Returns whether the training folder is another one than before, so that nothing may be
 /// concluded from what the run lacks.
-fn wake_up(
-    run: &mut Run,
-    sighting: &RunSighting,
-    training_folder: Option<FolderIdentity>,
-    out: &mut Decisions,
-) -> bool {
+fn wake_up(run: &mut Run, sighting: &RunSighting, out: &mut Decisions) -> bool {
     let Some(known) = &mut run.known else { return false };
     let before = known.clone();
     if known.old_since.is_some_and(|old| sighting.newest_modified.is_some_and(|new| new > old)) {
@@ -248,7 +244,7 @@ fn wake_up(
     known.gone = false;
     known.identity = sighting.identity;
     if !sighting.checkpoints.is_empty() {
-        known.training_folder = training_folder.unwrap_or(known.training_folder);
+        known.training_folder = sighting.training_folder;
     }
     let elsewhere = known.training_folder != before.training_folder || before.gone;
     if *known != before {

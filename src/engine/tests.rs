@@ -108,6 +108,7 @@ impl Play {
         RunSighting {
             run: RunId::new(run),
             identity: folder(self.inode),
+            training_folder: HOME,
             newest_modified: Some(newest),
             checkpoints: checkpoints
                 .iter()

@@ -73,6 +73,8 @@ pub struct RunSighting {
     pub run: RunId,
     /// Which folder it is.
     pub identity: FolderIdentity,
+    /// The training folder that it lay in when it was listed.
+    pub training_folder: FolderIdentity,
     /// The latest modification time of any file in its checkpoints; old runs are told by it.
     pub newest_modified: Option<Timestamp>,
     /// Its checkpoints, each name at most once.

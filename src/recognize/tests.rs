@@ -343,6 +343,7 @@ fn sighting(conditions: Vec<Condition>) -> RunSighting {
     RunSighting {
         run: RunId::new("x_20260101_000000"),
         identity: FolderIdentity { device: 1, inode: 2 },
+        training_folder: FolderIdentity { device: 1, inode: 1 },
         newest_modified: None,
         checkpoints: checkpoints.collect(),
     }

@@ -72,6 +72,7 @@ pub struct Scanner {
 #[derive(Debug)]
 struct RunRecord {
     identity: FolderIdentity,
+    training_folder: FolderIdentity,
     checkpoints: BTreeMap<CheckpointName, Record>,
 }
 
@@ -171,6 +172,7 @@ impl Scanner {
         Some(RunSighting {
             run: run.clone(),
             identity: record.identity,
+            training_folder: record.training_folder,
             newest_modified: checkpoints.iter().filter_map(|seen| seen.newest_modified).max(),
             checkpoints,
         })
@@ -244,6 +246,7 @@ impl Scanner {
     ) -> io::Result<Change> {
         let Some(root) = self.root.clone() else { return Err(io::ErrorKind::NotFound.into()) };
         let folder = root.join(run.as_str());
+        let (training_folder, _) = files::folder_identity(&root)?;
         let (identity, _) = files::folder_identity(&folder)?;
         let names = files::list(&folder)?;
         self.report_odd_name(&folder, names.not_utf8.as_deref());
@@ -276,7 +279,7 @@ impl Scanner {
         if !before.is_empty() {
             change = Change::Content;
         }
-        self.runs.insert(run.clone(), RunRecord { identity, checkpoints });
+        self.runs.insert(run.clone(), RunRecord { identity, training_folder, checkpoints });
         if files::folder_identity(&folder)?.0 != identity {
             return Err(io::Error::other("it was replaced while it was listed"));
         }

@@ -49,6 +49,7 @@ fn kept_beside(project: &Project) -> Vec<String> {
 }
 
 /// Checks that every entry below `rounds` and every row of ours is there.
+#[expect(clippy::print_stdout, reason = "the counts are part of what this test tells")]
 fn nothing_is_lost(project: &Project, rounds: u32, what: &str) {
     let (log, beside) = (project.log(), kept_beside(project));
     let in_log = (0..rounds).filter(|&round| log.contains(&entry(round))).count();

@@ -67,9 +67,16 @@ def undisturbed(binary, root):
 
 
 def thread_called(process, name):
-    for task in pathlib.Path(f"/proc/{process.pid}/task").iterdir():
-        if (task / "comm").read_text().strip() == name:
-            return task.name
+    """Returns the id of a thread, which bears its name only some moments after its start."""
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        for task in pathlib.Path(f"/proc/{process.pid}/task").iterdir():
+            try:
+                if (task / "comm").read_text().strip() == name:
+                    return task.name
+            except OSError:
+                continue  # It ended meanwhile.
+        time.sleep(0.01)
     raise Wrong(f"there is no thread `{name}`")
 
 

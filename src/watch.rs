@@ -10,6 +10,7 @@ mod digest;
 mod facts;
 mod files;
 mod hints;
+mod keeper;
 mod scan;
 mod sight;
 mod watches;
@@ -30,6 +31,7 @@ use crate::model::ids::RunId;
 use crate::settings::{Backend, Settings};
 
 pub use hints::{Control, Inbox};
+pub use keeper::keep;
 pub use scan::{ScanProblem, ScanSettings, Scanner, Thoroughness, signature_of};
 pub use sight::{PathSighting, Place, sight};
 pub use worker::run;

@@ -112,6 +112,11 @@ fn wire(
         watch::run(watched, to_loop, &asked);
         Ok(())
     })?;
+    let kept = Arc::clone(&inbox);
+    workers.spawn_thread("watches", move || {
+        watch::keep(&kept);
+        Ok(())
+    })?;
     let recorder = open_recorder(settings, journal)?;
     workers
         .spawn_thread("record", move || Ok(recorder::run(recorder, &requests, &to_recorder)?))?;

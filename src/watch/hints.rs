@@ -11,6 +11,7 @@ use std::time::Instant;
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RemoveKind, RenameMode};
 
 use super::WatchConfig;
+use super::watches::Watches;
 use crate::model::ids::RunId;
 
 /// With more dirty folders than this a full scan is cheaper than single looks.
@@ -30,11 +31,13 @@ pub enum Control {
     Settings(Box<WatchConfig>),
 }
 
-/// Where hints and orders arrive; shared between the watcher, the daemon and the worker.
+/// Where hints and orders arrive; shared between the watcher, the daemon, the worker and the keeper
+/// of the watches.
 #[derive(Debug, Default)]
 pub struct Inbox {
     pending: Mutex<Pending>,
     wake: Condvar,
+    watches: Watches,
     /// Whether hints are dropped, as an overloaded kernel does without a word.
     #[cfg(test)]
     pub(super) is_deaf: std::sync::atomic::AtomicBool,
@@ -47,6 +50,10 @@ pub(super) struct Pending {
     pub(super) folders: BTreeSet<PathBuf>,
     /// Paths that were removed or renamed; watches on them are void.
     pub(super) lost: BTreeSet<PathBuf>,
+    /// Folders that are watched since just now: what happened in them before brought no hint.
+    pub(super) watched: BTreeSet<PathBuf>,
+    /// Whether all folders are watched anew, so that any of them may have been deaf before.
+    pub(super) renewed: bool,
     /// Why hints were lost, if they were.
     pub(super) overflow: Option<String>,
     /// Why everything is to be scanned and told again, if it is.
@@ -60,8 +67,10 @@ pub(super) struct Pending {
 }
 
 impl Pending {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.folders.is_empty()
+            && self.watched.is_empty()
+            && !self.renewed
             && self.lost.is_empty()
             && self.runs.is_empty()
             && self.overflow.is_none()
@@ -91,11 +100,18 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// Asks the worker to end. It does so before its next look at a run; whoever asks must also
-    /// drop or drain the receiver of its events, in which it may be waiting for space.
+    /// Asks the worker and the keeper to end. The worker does so before its next look at a run;
+    /// whoever asks must also drop or drain the receiver of its events, in which it may be waiting
+    /// for space.
     pub fn stop(&self) {
         self.lock().stop = true;
         self.wake.notify_one();
+        self.watches.stop();
+    }
+
+    /// Returns what is to be watched.
+    pub(super) fn watches(&self) -> &Watches {
+        &self.watches
     }
 
     /// Returns whether the worker was asked to end.
@@ -121,6 +137,23 @@ impl Inbox {
     /// Asks for a look at a folder.
     pub(super) fn note_folder(&self, folder: PathBuf) {
         self.lock().folders.insert(folder);
+        self.wake.notify_one();
+    }
+
+    /// Notes that a folder is watched from now on.
+    pub(super) fn note_watched(&self, folder: PathBuf) {
+        let mut pending = self.lock();
+        pending.watched.insert(folder);
+        if pending.watched.len() > MAX_FOLDERS {
+            pending.watched.clear();
+            pending.renewed = true;
+        }
+        self.wake.notify_one();
+    }
+
+    /// Notes that all folders are watched anew.
+    pub(super) fn note_renewed(&self) {
+        self.lock().renewed = true;
         self.wake.notify_one();
     }
 

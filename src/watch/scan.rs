@@ -76,6 +76,17 @@ struct RunRecord {
     checkpoints: BTreeMap<CheckpointName, Record>,
 }
 
+impl RunRecord {
+    /// Returns whether the path of a run leads to the folder that this is about, in the same
+    /// training folder.
+    fn is_at(&self, root: &Path, run: &RunId) -> bool {
+        let is = |path: &Path, wanted: FolderIdentity| {
+            files::folder_identity(path).is_ok_and(|(identity, _)| identity == wanted)
+        };
+        is(root, self.training_folder) && is(&root.join(run.as_str()), self.identity)
+    }
+}
+
 impl Scanner {
     /// Makes a scanner that has seen nothing yet.
     pub fn new(settings: ScanSettings) -> Self {
@@ -139,29 +150,37 @@ impl Scanner {
         })
     }
 
-    /// Looks at one known checkpoint again; one that is not known is left to the next look at its
-    /// run.
-    pub(super) fn refresh_checkpoint(
+    /// Looks at known checkpoints of a run again; those that are not known are left to the next look
+    /// at the run.
+    ///
+    /// `None`: the run is not known, or something on the way to them is not there or not the same, so
+    /// that only a look at the whole run can tell whether they were deleted, or unmounted with
+    /// everything above them. Until then they are remembered as they were.
+    pub(super) fn refresh_checkpoints(
         &mut self,
         run: &RunId,
-        name: CheckpointName,
+        names: &[CheckpointName],
         now: Timestamp,
-    ) -> Change {
-        let Some(root) = &self.root else { return Change::None };
-        let Some(checkpoints) = self.runs.get_mut(run).map(|record| &mut record.checkpoints) else {
-            return Change::None;
-        };
-        let Some(known) = checkpoints.remove(&name) else { return Change::None };
-        let folder = known.sighting.folder.clone();
-        let visit =
-            Visit { name, folder: &folder, bounds: root, now, settle: self.settings.settle };
-        match record::look(&visit, Some(known)) {
-            Some((record, change)) => {
-                checkpoints.insert(name, record);
-                change
-            }
-            None => Change::Content,
+    ) -> Option<Change> {
+        let root = self.root.clone()?;
+        let record = self.runs.get_mut(run)?;
+        let mut change = Change::None;
+        for name in names {
+            let Some(known) = record.checkpoints.remove(name) else { continue };
+            let folder = known.sighting.folder.clone();
+            let settle = self.settings.settle;
+            let visit = Visit { name: *name, folder: &folder, bounds: &root, now, settle };
+            let (seen, changed) = match record::look(&visit, Some(known)) {
+                Ok(seen) => seen,
+                Err(known) => {
+                    record.checkpoints.extend(known.map(|known| (*name, known)));
+                    return None;
+                }
+            };
+            record.checkpoints.insert(*name, seen);
+            change = change.max(changed);
         }
+        record.is_at(&root, run).then_some(change)
     }
 
     /// Returns what is remembered of a run.
@@ -208,11 +227,12 @@ impl Scanner {
         let names = files::list(&root)?;
         self.report_odd_name(&root, names.not_utf8.as_deref());
         let mut runs = Vec::new();
+        let mut links = Vec::new();
         for name in &names.names {
-            if let Some(run) = self.run_named(&root, name)? {
-                runs.push(run);
-            }
+            let found = self.run_named(&root, name)?;
+            if name.is_link { links.extend(found) } else { runs.extend(found) }
         }
+        add_links(&mut runs, links);
         // A folder that is removed while it is listed looks empty.
         if files::folder_identity(&root)?.0 != identity {
             return Err(io::Error::other("it was replaced while it was listed"));
@@ -268,11 +288,14 @@ impl Scanner {
                 Some(record) if thoroughness == Thoroughness::New && !place.is_run_folder => {
                     checkpoints.insert(name, record);
                 }
-                record => {
-                    let Some((record, changed)) = record::look(&visit, record) else { continue };
-                    change = change.max(changed);
-                    checkpoints.insert(name, record);
-                }
+                record => match record::look(&visit, record) {
+                    Ok((record, changed)) => {
+                        change = change.max(changed);
+                        checkpoints.insert(name, record);
+                    }
+                    Err(None) => {}
+                    Err(Some(_vanished)) => change = Change::Content,
+                },
             }
         }
         // What is left was there before and is not any more.
@@ -296,6 +319,20 @@ impl Scanner {
             tracing::warn!(path = %path.display(), "a name that is not UTF-8 is ignored");
         }
     }
+}
+
+/// Adds the runs that links lead to. A link to the folder of another run is a second name of that
+/// run and no run of its own.
+fn add_links(runs: &mut Vec<(RunId, FolderIdentity)>, links: Vec<(RunId, FolderIdentity)>) {
+    if links.is_empty() {
+        return;
+    }
+    for (run, identity) in links {
+        if !runs.iter().any(|(_, known)| *known == identity) {
+            runs.push((run, identity));
+        }
+    }
+    runs.sort_unstable_by(|one, other| one.0.cmp(&other.0));
 }
 
 /// A checkpoint that is not complete.

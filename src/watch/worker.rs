@@ -14,7 +14,6 @@ use tokio::sync::mpsc::Sender;
 
 use super::hints::{Inbox, Pending};
 use super::scan::{Scanner, Thoroughness};
-use super::watches::Watches;
 use super::{WatchBackend, WatchConfig, WatchEvent};
 use crate::model::checkpoint::TrainingFolder;
 use crate::model::ids::RunId;
@@ -29,10 +28,11 @@ const RENEW_EVERY: u64 = 10;
 
 /// Watches the training folder until the inbox says stop or the receiver of events is dropped.
 ///
-/// This blocks and is meant for a thread of its own. It never ends otherwise; a panic is a defect
-/// that the daemon must notice. Where hints cannot be had (`backend` is `poll`, a network file
-/// system, an exhausted limit of the kernel) a full scan is made every two seconds, less often if
-/// it takes longer than 20 ms, but never less often than `reconcile`.
+/// This blocks and is meant for a thread of its own, beside another one for [`keep`](super::keep),
+/// without which no hint comes. It never ends otherwise; a panic is a defect that the daemon must
+/// notice. Where hints cannot be had (`backend` is `poll`, a network file system, an exhausted limit
+/// of the kernel, an inotify that does not keep up) a full scan is made every two seconds, less
+/// often if it takes longer than 20 ms, but never less often than `reconcile`.
 pub fn run(config: WatchConfig, output: Sender<WatchEvent>, inbox: &Arc<Inbox>) {
     let mut worker = Worker::new(config, output, inbox);
     // The only reason to end is to have been asked to.
@@ -50,9 +50,13 @@ struct Worker {
     output: Sender<WatchEvent>,
     inbox: Arc<Inbox>,
     scanner: Scanner,
-    watches: Watches,
     due: DueLooks,
     next_reconcile: Instant,
+    /// Lost hints do not make full scans come sooner than this, so that a storm of events cannot
+    /// make the scan a load of its own.
+    earliest_reconcile: Instant,
+    /// Why hints were lost since the last full scan.
+    overflow: Option<String>,
     reconciles: u64,
     /// The training folder as it was told last.
     told_folder: Option<TrainingFolder>,
@@ -66,12 +70,13 @@ impl Worker {
     fn new(config: WatchConfig, output: Sender<WatchEvent>, inbox: &Arc<Inbox>) -> Self {
         Self {
             scanner: Scanner::new(config.scan_settings()),
-            watches: Watches::new(Arc::clone(inbox)),
             inbox: Arc::clone(inbox),
             config,
             output,
             due: DueLooks::default(),
             next_reconcile: Instant::now(),
+            earliest_reconcile: Instant::now(),
+            overflow: None,
             reconciles: 0,
             told_folder: None,
             told_unreadable: BTreeMap::new(),
@@ -83,31 +88,46 @@ impl Worker {
         self.reconcile(Telling::Changes)?;
         self.tell(WatchEvent::FirstScanDone)?;
         loop {
-            let pending = self.inbox.take(self.due.next().min(self.next_reconcile));
+            let pending = self.inbox.take(self.wake_at());
             self.turn(pending)?;
         }
+    }
+
+    /// Returns when something is to be done although nothing comes in.
+    fn wake_at(&self) -> Instant {
+        // What cannot be watched in time is told, and full scans are frequent until it can.
+        let late = match &self.told_problem {
+            None => self.inbox.watches().late_at(),
+            Some(_) => None,
+        };
+        let planned = self.due.next().min(self.next_reconcile);
+        late.map_or(planned, |late| planned.min(late))
     }
 
     /// Does what came in and what is due.
     fn turn(&mut self, mut pending: Pending) -> Result<(), Stopped> {
         self.go_on()?;
         for path in &pending.lost {
-            self.watches.release(path);
+            self.inbox.watches().release(path);
         }
         let new_settings = pending.settings.take();
         let has_new_settings = new_settings.is_some();
         if let Some(settings) = new_settings {
             self.apply(*settings);
         }
-        if let Some(reason) = &pending.overflow {
+        if let Some(reason) = pending.overflow.take() {
             // The end of a watch may be among what was lost.
-            self.watches.renew();
-            self.tell(WatchEvent::Overflow(reason.clone()))?;
+            self.inbox.watches().renew();
+            self.overflow = Some(reason);
+            self.next_reconcile = self.next_reconcile.min(self.earliest_reconcile);
+        }
+        if pending.renewed {
+            self.next_reconcile = self.next_reconcile.min(self.earliest_reconcile);
         }
         let now = Instant::now();
         if pending.rescan.is_some() {
             self.reconcile(Telling::Everything)
-        } else if pending.overflow.is_some() || has_new_settings || now >= self.next_reconcile {
+        } else if has_new_settings || now >= self.next_reconcile {
             self.reconcile(Telling::Changes)?;
             self.look_at_asked_runs(pending)
         } else {
@@ -128,7 +148,7 @@ impl Worker {
         if same_place {
             self.scanner.set_settle(settings.settle);
         } else {
-            self.watches.retain(|_| false);
+            self.inbox.watches().retain(|_| false);
             self.scanner = Scanner::new(settings.scan_settings());
             self.told_folder = None;
         }
@@ -138,50 +158,61 @@ impl Worker {
     /// Looks at everything. Hints only make this come sooner, so it is the guarantee.
     fn reconcile(&mut self, telling: Telling) -> Result<(), Stopped> {
         let started = Instant::now();
-        self.watches.choose_backend(self.config.backend, &self.config.training);
-        self.watches.retry();
+        if let Some(reason) = self.overflow.take() {
+            self.tell(WatchEvent::Overflow(reason))?;
+        }
+        self.inbox.watches().choose_backend(self.config.backend, &self.config.training);
         self.reconciles += 1;
         if self.reconciles.is_multiple_of(RENEW_EVERY) {
-            self.watches.renew();
+            self.inbox.watches().renew();
         }
         self.due.clear();
         for (run, _) in self.look_at_training_folder(telling)? {
             self.look_at_run(&run, Thoroughness::All, telling)?;
         }
-        let took = started.elapsed();
-        self.next_reconcile = Instant::now() + self.pause_after(took);
+        let (took, ended) = (started.elapsed(), Instant::now());
+        self.next_reconcile = ended + self.pause_after(took);
+        self.earliest_reconcile = ended + self.shortest_pause(took);
         self.tell_problem()?;
         self.tell(WatchEvent::Reconciled {
             ended: Timestamp::now(),
             took,
-            watches: self.watches.count(),
-            backend: self.watches.backend(),
+            watches: self.inbox.watches().count(),
+            backend: self.inbox.watches().backend(),
         })
     }
 
     /// Returns the time until the next full scan after one that took this long.
     fn pause_after(&self, took: Duration) -> Duration {
-        let blind = self.watches.backend() == WatchBackend::Poll
-            || self.watches.problem().is_some()
+        let watches = self.inbox.watches();
+        let blind = watches.backend() == WatchBackend::Poll
+            || watches.problem(Instant::now()).is_some()
             || matches!(self.told_folder, Some(TrainingFolder::Unreadable(_)));
-        if blind {
-            self.config.reconcile.min(POLL_AT_LEAST.max(took.saturating_mul(POLL_SHARE)))
-        } else {
-            self.config.reconcile
-        }
+        if blind { self.shortest_pause(took) } else { self.config.reconcile }
+    }
+
+    /// Returns how soon after a full scan that took this long another one may come by itself.
+    fn shortest_pause(&self, took: Duration) -> Duration {
+        self.config.reconcile.min(POLL_AT_LEAST.max(took.saturating_mul(POLL_SHARE)))
     }
 
     /// Looks where the hints point, and at what is due.
     fn follow_hints(&mut self, pending: Pending, now: Instant) -> Result<(), Stopped> {
         let mut todo = Todo::from_hints(&pending.folders, self.scanner.root());
+        let watched = Todo::from_hints(&pending.watched, self.scanner.root());
+        todo.checkpoints.extend(watched.checkpoints);
         todo.checkpoints.extend(self.due.take(now));
-        if todo.training_folder {
+        if todo.training_folder || watched.training_folder {
             let runs = self.look_at_training_folder(Telling::Changes)?;
             let unknown = runs.into_iter().filter(|(run, at)| !self.scanner.knows(run, *at));
             todo.runs.extend(unknown.map(|(run, _)| run));
         }
-        for run in &todo.runs {
+        for run in todo.runs.difference(&watched.runs) {
             self.look_at_run(run, Thoroughness::New, Telling::Changes)?;
+        }
+        // What happened before a run's folder was watched may be in any of its checkpoints.
+        for run in &watched.runs {
+            self.look_at_run(run, Thoroughness::All, Telling::Changes)?;
         }
         for (run, names) in todo.checkpoints_by_run() {
             self.look_at_checkpoints(&run, &names)?;
@@ -198,7 +229,7 @@ impl Worker {
     }
 
     fn tell_problem(&mut self) -> Result<(), Stopped> {
-        let problem = self.watches.problem().map(str::to_owned);
+        let problem = self.inbox.watches().problem(Instant::now());
         if problem == self.told_problem {
             return Ok(());
         }

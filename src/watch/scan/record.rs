@@ -93,17 +93,26 @@ impl Record {
     }
 }
 
-/// Looks at a checkpoint, reading only what must be read. Returns `None` if its folder is gone.
-pub(super) fn look(visit: &Visit<'_>, known: Option<Record>) -> Option<(Record, Change)> {
+/// Looks at a checkpoint, reading only what must be read.
+///
+/// # Errors
+/// Its folder is not found; what was known of it is handed back.
+pub(super) fn look(
+    visit: &Visit<'_>,
+    known: Option<Record>,
+) -> Result<(Record, Change), Option<Record>> {
     match known {
         Some(known)
             if known.is_complete()
                 && known.holds_while_files_are_same()
                 && is_untouched(visit.folder, &known) =>
         {
-            Some((known, Change::None))
+            Ok((known, Change::None))
         }
-        known => look_closely(visit, known),
+        known => match look_closely(visit, known.as_ref()) {
+            Some(seen) => Ok(seen),
+            None => Err(known),
+        },
     }
 }
 
@@ -135,7 +144,7 @@ fn modified(stat: &Stat) -> FileTime {
     FileTime(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0))
 }
 
-fn look_closely(visit: &Visit<'_>, known: Option<Record>) -> Option<(Record, Change)> {
+fn look_closely(visit: &Visit<'_>, known: Option<&Record>) -> Option<(Record, Change)> {
     let found = match files::folder_identity(visit.folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         found => found.unwrap_or((NO_FOLDER, FileTime(0, 0))),
@@ -144,7 +153,7 @@ fn look_closely(visit: &Visit<'_>, known: Option<Record>) -> Option<(Record, Cha
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => unreadable(visit, &error, found.0),
         Ok(stats) => {
-            let known = known.as_ref().filter(|known| known.identity == found.0);
+            let known = known.filter(|known| known.identity == found.0);
             judge(visit, found, &stats, known)
         }
     };

@@ -1,5 +1,6 @@
-//! The worker's looks: at the training folder, at a run, at single checkpoints. Each watches first
-//! and looks then, so that nothing falls between.
+//! The worker's looks: at the training folder, at a run, at single checkpoints. Each first wants
+//! watched what it looks at; once that is watched another look follows, so that nothing falls
+//! between.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -10,12 +11,8 @@ use super::{Stopped, Telling, Worker};
 use crate::model::checkpoint::{Condition, TrainingFolder};
 use crate::model::ids::{CheckpointName, FolderIdentity, RunId};
 use crate::watch::scan::{ScanChange, ScanProblem, Thoroughness};
-use crate::watch::watches::Watched;
 use crate::watch::{WatchEvent, files};
 
-/// How many folders may appear one after the other on the way to the training folder before the
-/// next full scan has to do.
-const MAX_DEPTH: usize = 64;
 /// Time after which files that changed while they were read are read again. Their closing hints
 /// come sooner; this is for those that bring none.
 const READ_AGAIN_AFTER: Duration = Duration::from_millis(100);
@@ -26,15 +23,8 @@ impl Worker {
         &mut self,
         telling: Telling,
     ) -> Result<Vec<(RunId, FolderIdentity)>, Stopped> {
-        let mut folder = self.scanner.list_training_folder();
-        // The folders on the way to it may appear one after the other while this looks; each new
-        // watch is followed by another look, so that none is missed.
-        for _ in 0..MAX_DEPTH {
-            if self.watch_training_folder(&folder) != Watched::New {
-                break;
-            }
-            folder = self.scanner.list_training_folder();
-        }
+        let folder = self.scanner.list_training_folder();
+        self.watch_training_folder(&folder);
         if folder_identity(&folder).is_some() && self.is_another_folder(&folder) {
             self.scanner.forget();
         }
@@ -54,22 +44,22 @@ impl Worker {
         self.told_folder.as_ref().and_then(folder_identity) != folder_identity(folder)
     }
 
-    /// Watches the training folder, or its nearest ancestor while it is not there, and nothing that
-    /// is no longer in it.
-    fn watch_training_folder(&mut self, folder: &TrainingFolder) -> Watched {
-        let root = self.scanner.root().map(Path::to_owned);
-        match (folder, root) {
+    /// Wants the training folder watched, or its nearest ancestor while it is not there, and nothing
+    /// that is no longer in it.
+    fn watch_training_folder(&self, folder: &TrainingFolder) {
+        let watches = self.inbox.watches();
+        match (folder, self.scanner.root()) {
             (TrainingFolder::Listed { identity, runs }, Some(root)) => {
-                self.watches.retain(|path| path == root || is_below_a_run(path, &root, runs));
-                self.watches.ensure(&root, *identity)
+                watches.retain(|path| path == root || is_below_a_run(path, root, runs));
+                watches.ensure(root, *identity);
             }
             // What cannot be listed now may be the same again soon.
-            (TrainingFolder::Unreadable(_), Some(_)) => Watched::Already,
+            (TrainingFolder::Unreadable(_), Some(_)) => {}
             _ => {
                 let ancestor = nearest_ancestor(&self.config.training);
-                let Some((ancestor, identity)) = ancestor else { return Watched::Not };
-                self.watches.retain(|path| path == ancestor);
-                self.watches.ensure(&ancestor, identity)
+                let Some((ancestor, identity)) = ancestor else { return };
+                watches.retain(|path| path == ancestor);
+                watches.ensure(&ancestor, identity);
             }
         }
     }
@@ -80,12 +70,18 @@ impl Worker {
         names: &[CheckpointName],
     ) -> Result<(), Stopped> {
         self.go_on()?;
-        let mut change = ScanChange::None;
-        for name in names {
-            change = change.max(self.scanner.refresh_checkpoint(run, *name, Timestamp::now()));
+        match self.scanner.refresh_checkpoints(run, names, Timestamp::now()) {
+            Some(change) => {
+                self.attend_to_unfinished(run);
+                self.tell_run(run, change == ScanChange::Content)
+            }
+            // Only the listing of the run's folder may say that a checkpoint is not there, and only
+            // that of the training folder that it still is the same one.
+            None => {
+                self.inbox.note_folder(self.config.training.clone());
+                self.look_at_run(run, Thoroughness::New, Telling::Changes)
+            }
         }
-        change = change.max(self.attend_to_unfinished(run));
-        self.tell_run(run, change == ScanChange::Content)
     }
 
     pub(super) fn look_at_run(
@@ -98,11 +94,10 @@ impl Worker {
         if !self.is_listed(run) {
             return Ok(());
         }
-        let is_new = self.watch_run(run) == Watched::New;
-        let thoroughness = if is_new { Thoroughness::All } else { thoroughness };
+        self.watch_run(run);
         match self.scanner.refresh_run(run, thoroughness, Timestamp::now()) {
             Ok(change) => {
-                let change = change.max(self.attend_to_unfinished(run));
+                self.attend_to_unfinished(run);
                 let was_unreadable = self.told_unreadable.remove(run).is_some();
                 let least = match thoroughness {
                     Thoroughness::All => ScanChange::Times,
@@ -134,34 +129,22 @@ impl Worker {
         }
     }
 
-    fn watch_run(&mut self, run: &RunId) -> Watched {
-        let Some(root) = self.scanner.root() else { return Watched::Not };
+    fn watch_run(&self, run: &RunId) {
+        let Some(root) = self.scanner.root() else { return };
         let folder = root.join(run.as_str());
-        match files::folder_identity(&folder) {
-            Ok((identity, _)) => self.watches.ensure(&folder, identity),
-            Err(_) => Watched::Not,
+        if let Ok((identity, _)) = files::folder_identity(&folder) {
+            self.inbox.watches().ensure(&folder, identity);
         }
     }
 
-    /// Watches what is not complete and looks at it once more if the watch is new: what happened
-    /// before the watch brought no hint. Complete checkpoints need none; a change to their folders'
-    /// list shows in the run's folder.
-    fn attend_to_unfinished(&mut self, run: &RunId) -> ScanChange {
-        let mut change = ScanChange::None;
-        let unfinished: Vec<_> = self
-            .scanner
-            .unfinished(run)
-            .map(|found| (found.name, found.sighting.folder.clone(), found.identity))
-            .collect();
-        for (name, folder, identity) in &unfinished {
-            if self.watches.ensure(folder, *identity) == Watched::New {
-                let again = self.scanner.refresh_checkpoint(run, *name, Timestamp::now());
-                change = change.max(again);
-            }
+    /// Wants watched what is not complete. Complete checkpoints need no watch: that one is removed
+    /// shows in the run's folder, and one that is saved anew in place is found by the next full scan.
+    fn attend_to_unfinished(&mut self, run: &RunId) {
+        for found in self.scanner.unfinished(run) {
+            self.inbox.watches().ensure(&found.sighting.folder, found.identity);
         }
         self.plan_looks(run);
         self.release_finished(run);
-        change
     }
 
     /// Notes when to look again at what settles or changed while it was read.
@@ -184,7 +167,9 @@ impl Worker {
         let folder = root.join(run.as_str());
         let unfinished: Vec<PathBuf> =
             self.scanner.unfinished(run).map(|found| found.sighting.folder.clone()).collect();
-        self.watches.release_below(&folder, |path| unfinished.iter().any(|kept| kept == path));
+        self.inbox
+            .watches()
+            .release_below(&folder, |path| unfinished.iter().any(|kept| kept == path));
     }
 }
 

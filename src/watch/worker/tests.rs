@@ -19,12 +19,12 @@ use crate::watch::testing::{
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A running worker and what it told so far.
+/// A running worker with its keeper, and what it told so far.
 #[derive(Debug)]
 struct Watching {
     inbox: Arc<Inbox>,
     events: Receiver<WatchEvent>,
-    thread: Option<JoinHandle<()>>,
+    threads: Vec<JoinHandle<()>>,
     clock: tokio::runtime::Runtime,
     seen: Seen,
 }
@@ -99,11 +99,13 @@ impl Watching {
 
     fn start_with(config: WatchConfig, inbox: Arc<Inbox>) -> Self {
         let (sender, events) = channel(16);
-        let for_worker = Arc::clone(&inbox);
-        let thread = std::thread::spawn(move || run(config, sender, &for_worker));
+        let (for_worker, for_keeper) = (Arc::clone(&inbox), Arc::clone(&inbox));
+        let threads = vec![
+            std::thread::spawn(move || run(config, sender, &for_worker)),
+            std::thread::spawn(move || crate::watch::keep(&for_keeper)),
+        ];
         let clock = tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap();
-        let mut watching =
-            Self { inbox, events, thread: Some(thread), clock, seen: Seen::default() };
+        let mut watching = Self { inbox, events, threads, clock, seen: Seen::default() };
         watching.wait_until("the first scan", |seen| seen.first_scan_done);
         watching
     }
@@ -136,8 +138,8 @@ impl Drop for Watching {
     fn drop(&mut self) {
         self.inbox.stop();
         self.events.close();
-        let ended = self.thread.take().map(JoinHandle::join);
-        assert!(matches!(ended, Some(Ok(()))) || std::thread::panicking());
+        let ended: Vec<_> = self.threads.drain(..).map(JoinHandle::join).collect();
+        assert!(ended.iter().all(Result::is_ok) || std::thread::panicking());
     }
 }
 
@@ -201,9 +203,8 @@ fn a_save_is_told_when_its_last_file_is_closed() {
     assert!(watching.seen.has(RUN, &[]));
     write_all(&folder, std::slice::from_ref(last));
     watching.wait_until("its completion", |seen| seen.has(RUN, &[20]));
-    // The training folder and the run; a complete checkpoint needs no watch any more.
-    watching.scan_now();
-    assert_eq!(watching.seen.watches, Some(2));
+    // A complete checkpoint needs no watch any more.
+    assert_eq!(watching.inbox.watches().wanted(), [project.training(), project.run(RUN)]);
 }
 
 #[test]
@@ -393,16 +394,93 @@ fn a_refused_watch_is_told_once_and_makes_full_scans_frequent() {
     let (sender, mut events) = channel(16);
     let mut worker = Worker::new(project.config(Backend::Inotify), sender, &Arc::default());
     worker.next_reconcile = Instant::now() + Duration::from_hours(1);
-    worker.watches.refuse();
+    worker.inbox.watches().refuse(true);
     worker.tell_problem().unwrap();
     assert!(worker.next_reconcile <= Instant::now() + POLL_AT_LEAST);
     worker.tell_problem().unwrap();
     assert_eq!(events.try_recv(), Ok(WatchEvent::Degraded(Some("no watch left".into()))));
     assert!(events.try_recv().is_err(), "told once");
+    worker.inbox.watches().refuse(false);
     worker.reconcile(Telling::Changes).unwrap();
     let told: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
-    assert!(told.contains(&WatchEvent::Degraded(None)), "the full scan cured it: {told:?}");
+    assert!(told.contains(&WatchEvent::Degraded(None)), "the full scan found it cured: {told:?}");
     assert!(worker.next_reconcile > Instant::now() + POLL_AT_LEAST);
+}
+
+/// The library once took 19 seconds to answer, while two writers wrote into a watched folder
+/// without a pause.
+#[test]
+fn a_kernel_that_takes_long_to_watch_makes_full_scans_frequent() {
+    let project = Project::new();
+    let (sender, mut events) = channel(16);
+    let mut worker = Worker::new(project.config(Backend::Inotify), sender, &Arc::default());
+    worker.reconcile(Telling::Changes).unwrap();
+    assert!(worker.wake_at() <= Instant::now() + crate::watch::watches::PATIENCE);
+    worker.inbox.watches().hold_up(crate::watch::watches::PATIENCE);
+    worker.turn(Pending::default()).unwrap();
+    let told: Vec<_> = std::iter::from_fn(|| events.try_recv().ok()).collect();
+    let behind = |event: &WatchEvent| matches!(event, WatchEvent::Degraded(Some(why)) if why.contains("does not keep up"));
+    assert!(told.iter().any(behind), "{told:?}");
+    assert!(worker.next_reconcile <= Instant::now() + POLL_AT_LEAST);
+    assert_eq!(worker.wake_at(), worker.next_reconcile);
+}
+
+/// A storm of events overflows the kernel's queue again and again.
+#[test]
+fn lost_hints_bring_a_full_scan_soon_but_not_without_a_pause() {
+    let project = Project::new();
+    let (sender, mut events) = channel(64);
+    let mut worker = Worker::new(project.config(Backend::Inotify), sender, &Arc::default());
+    worker.reconcile(Telling::Changes).unwrap();
+    for _ in 0..5 {
+        let overflow = Some("the queue overflowed".to_owned());
+        worker.turn(Pending { overflow, ..Pending::default() }).unwrap();
+    }
+    assert_eq!(worker.reconciles, 1);
+    assert!(worker.next_reconcile <= Instant::now() + POLL_AT_LEAST);
+    worker.next_reconcile = Instant::now();
+    worker.turn(Pending::default()).unwrap();
+    assert_eq!(worker.reconciles, 2);
+    let told = std::iter::from_fn(|| events.try_recv().ok());
+    let overflows = told.filter(|event| matches!(event, WatchEvent::Overflow(_))).count();
+    assert_eq!(overflows, 1, "told once for the scan that follows");
+}
+
+/// Once a late hint about a checkpoint called it gone while the training folder was unmounted.
+#[test]
+fn a_checkpoint_is_missed_only_in_a_listing_of_the_same_training_folder() {
+    let project = Project::new();
+    save_checkpoint(&project.run(RUN), 20, 1);
+    let (sender, mut events) = channel(64);
+    let mut worker = Worker::new(project.config(Backend::Poll), sender, &Arc::default());
+    let folder = project.run(RUN).join("checkpoint-20");
+    let mut told = |worker: &mut Worker| -> Vec<WatchEvent> {
+        worker.inbox.note_folder(folder.clone());
+        while let pending = worker.inbox.take(Instant::now())
+            && !pending.is_empty()
+        {
+            worker.turn(pending).unwrap();
+        }
+        let told = std::iter::from_fn(|| events.try_recv().ok());
+        told.filter(|event| matches!(event, WatchEvent::Run(_))).collect()
+    };
+    let training = project.training();
+    worker.next_reconcile = Instant::now() + Duration::from_hours(1);
+    worker.reconcile(Telling::Changes).unwrap();
+    assert_eq!(told(&mut worker).len(), 1);
+    let away = training.with_file_name("away");
+    fs::rename(&training, &away).unwrap();
+    fs::create_dir(&training).unwrap();
+    assert_eq!(told(&mut worker), [], "nothing is said of the run");
+    fs::remove_dir(&training).unwrap();
+    fs::rename(&away, &training).unwrap();
+    assert!(
+        matches!(told(&mut worker).as_slice(), [WatchEvent::Run(run)] if run.checkpoints.len() == 1)
+    );
+    fs::remove_dir_all(&folder).unwrap();
+    assert!(
+        matches!(told(&mut worker).as_slice(), [WatchEvent::Run(run)] if run.checkpoints.is_empty())
+    );
 }
 
 #[test]

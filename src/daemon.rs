@@ -5,6 +5,7 @@
 mod analyses;
 pub mod dry_run;
 mod event_loop;
+pub mod explaining;
 mod helpers;
 pub mod load_settings;
 #[cfg(test)]

@@ -8,6 +8,7 @@
 //! - Nothing is analyzed while the journal cannot commit.
 //! - *Gone* is concluded only from a listing without error of the same training folder.
 
+mod absence;
 mod dispatch;
 mod documents;
 #[cfg(test)]
@@ -161,7 +162,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::RunFacts(run, facts) => documents::run_facts(world, &run, facts, out),
         Event::Analyzed(outcome) => {
             outcome::analyzed(world, *outcome, now, out);
-            sightings::conclude_leftovers(world, now, out);
+            absence::conclude_leftovers(world, now, out);
         }
         Event::Recorded(last_seq) => world.seq = last_seq,
         Event::CommitTrouble(problem) => commit_trouble(world, problem, out),
@@ -175,8 +176,8 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             out.daemon_event(now, Happening::ConfigReloaded { needs_restart });
         }
         Event::Tick => {
-            sightings::report_stuck(world, now, out);
-            sightings::conclude_broken(world, now, out);
+            absence::report_stuck(world, now, out);
+            absence::doubt_broken(world, now, out);
         }
         Event::Stopping(reason) => {
             world.stopping = true;

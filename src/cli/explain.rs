@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::daemon::{load_settings, reading};
+use crate::daemon::{explaining, load_settings};
 
 use super::Common;
 use super::output::{Outcome, Output};
@@ -19,7 +19,7 @@ pub(super) struct Arguments {
 
 pub(super) fn run(common: &Common, arguments: &Arguments, output: &mut Output) -> Outcome {
     let settings = load_settings::load(&common.sources())?.settings;
-    for line in reading::explain(&settings, &arguments.path)? {
+    for line in explaining::explain(&settings, &arguments.path)? {
         output.line(&line)?;
     }
     Ok(())

@@ -238,7 +238,7 @@ impl Play {
                     checkpoint.name.step() != Some(STEPS[step])
                         || stage_of(&checkpoint.folder) == STAGES
                 );
-                self.ever_complete.insert(complete.digest);
+                self.ever_complete.insert(complete.digest.clone());
             }
         }
     }
@@ -367,7 +367,7 @@ impl Play {
                 let id =
                     crate::model::ids::CheckpointId { run: run.clone(), name: checkpoint.name };
                 assert!(
-                    observed.contains(&(id, complete.digest)),
+                    observed.contains(&(id, complete.digest.clone())),
                     "missed: {:?}",
                     checkpoint.folder
                 );

@@ -9,19 +9,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::analyze::{self, Workshop, concepts, program};
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome};
-use crate::model::checkpoint::{
-    CheckpointSighting, Condition, ModelConfig, RunSighting, TrainingFolder,
-};
-use crate::model::ids::{CheckpointId, CheckpointName, RunId};
-use crate::model::journal::{Memory, Standing};
-use crate::model::observation::{Observation, ObservationOutcome};
+use crate::model::checkpoint::{Condition, ModelConfig};
+use crate::model::ids::{CheckpointId, RunId};
+use crate::model::journal::Memory;
+use crate::model::observation::Observation;
 use crate::model::status::Readiness;
 use crate::probe::ConceptMatrix;
 use crate::recognize;
 use crate::record::history::Reader;
 use crate::schedule::command::{self, Rejected};
 use crate::settings::{Settings, Sources};
-use crate::watch::{self, PathSighting, Place, Scanner, WatchConfig};
+use crate::watch::{self, PathSighting, Place, WatchConfig};
 
 use super::setup::surroundings;
 use super::{Fatal, instant, load_settings};
@@ -114,159 +112,9 @@ pub(super) fn memory(state: &Path) -> anyhow::Result<Option<Memory>> {
 }
 
 /// Looks at a path once.
-fn sight(settings: &Settings, path: &Path) -> anyhow::Result<PathSighting> {
+pub(super) fn sight(settings: &Settings, path: &Path) -> anyhow::Result<PathSighting> {
     watch::sight(path, &WatchConfig::from(settings), instant())
         .with_context(|| format!("cannot look at `{}`", path.display()))
-}
-
-/// Says in plain sentences what runscribe makes of a path.
-pub fn explain(settings: &Settings, path: &Path) -> anyhow::Result<Vec<String>> {
-    let seen = sight(settings, path)?;
-    let mut lines = Vec::new();
-    if !seen.is_in_training_folder {
-        let training = settings.paths.training.display();
-        lines.push(format!("It does not lie in the training folder `{training}`."));
-    }
-    match seen.place {
-        Place::Ignored { reason } => lines.push(format!("{reason}.")),
-        Place::TrainingFolder(folder) => lines.push(training_folder(&folder)),
-        Place::RunUnreadable { run, problem } => lines.push(format!("Run `{run}`: {problem}.")),
-        Place::Run(run) => lines.extend(explain_run(settings, &run)?),
-        Place::Checkpoint { run, sighting } => {
-            lines.push(format!("It is {} of run `{run}`.", name_of(sighting.name)));
-            lines.push(recognize::describe(&sighting.condition, instant()));
-            let id = CheckpointId { run, name: sighting.name };
-            lines.push(match memory(&settings.paths.state)? {
-                Some(memory) => standing(&memory, &id, &sighting),
-                None => NO_JOURNAL.to_owned(),
-            });
-        }
-    }
-    Ok(lines)
-}
-
-const NO_JOURNAL: &str = "There is no journal yet: runscribe has not watched this project.";
-
-fn name_of(name: CheckpointName) -> String {
-    match name {
-        CheckpointName::Step(_) => format!("`{name}`"),
-        CheckpointName::Final => "the final model".to_owned(),
-    }
-}
-
-fn training_folder(folder: &TrainingFolder) -> String {
-    match folder {
-        TrainingFolder::Listed { runs, .. } => {
-            format!("It is the training folder and holds {} runs.", runs.len())
-        }
-        TrainingFolder::Missing => "The training folder does not exist.".to_owned(),
-        TrainingFolder::Unreadable(problem) => format!("The training folder: {problem}."),
-    }
-}
-
-fn explain_run(settings: &Settings, run: &RunSighting) -> anyhow::Result<Vec<String>> {
-    let complete = |seen: &&CheckpointSighting| matches!(seen.condition, Condition::Complete(_));
-    let mut lines = vec![format!(
-        "It is run `{}` with {} checkpoints, {} of them complete.",
-        run.run,
-        run.checkpoints.len(),
-        run.checkpoints.iter().filter(complete).count()
-    )];
-    if let Some(sibling) = shadowed_sibling(settings, run) {
-        lines.push(format!(
-            "It is a rank shadow of `{sibling}`: the folder of another process of the same \
-             training, without weights and configuration. It is ignored."
-        ));
-    } else if run.checkpoints.is_empty() {
-        lines.push("It has no checkpoint yet and is ignored until it has one.".to_owned());
-    }
-    let Some(memory) = memory(&settings.paths.state)? else {
-        lines.push(NO_JOURNAL.to_owned());
-        return Ok(lines);
-    };
-    let known = memory.runs.iter().find(|known| known.run == run.run);
-    if known.is_some_and(|known| known.old_since.is_some()) {
-        lines.push(OLD.to_owned());
-    }
-    let newest = memory.observations.iter().rev().find(|one| one.checkpoint.run == run.run);
-    lines.push(match newest {
-        Some(observation) => {
-            format!("Newest, {}: {}", observation.checkpoint.name, observed(observation))
-        }
-        None => "Nothing of it has been analyzed.".to_owned(),
-    });
-    Ok(lines)
-}
-
-const OLD: &str = "The run was old at the first start: it is listed, and not analyzed until one of \
-                   its files changes.";
-
-/// Returns the run that this one is a rank shadow of.
-fn shadowed_sibling(settings: &Settings, run: &RunSighting) -> Option<RunId> {
-    if recognize::holds_model(run) {
-        return None;
-    }
-    let mut scanner = Scanner::new(WatchConfig::from(settings).scan_settings());
-    let TrainingFolder::Listed { runs, .. } = scanner.list_training_folder() else {
-        return None;
-    };
-    let mut siblings = Vec::new();
-    for (id, _) in runs.into_iter().filter(|(id, _)| id.base() == run.run.base()) {
-        let holds =
-            scanner.scan_run(&id, instant()).is_ok_and(|seen| recognize::holds_model(&seen));
-        siblings.push((id, holds));
-    }
-    let siblings = siblings.iter().map(|(id, holds)| (id, *holds));
-    recognize::rank_shadow(&run.run, false, siblings)
-}
-
-/// Says where a checkpoint stands in the journal.
-fn standing(memory: &Memory, id: &CheckpointId, seen: &CheckpointSighting) -> String {
-    let known = memory.runs.iter().find(|known| known.run == id.run);
-    if known.is_some_and(|known| known.old_since.is_some()) {
-        return OLD.to_owned();
-    }
-    let digest = match &seen.condition {
-        Condition::Complete(complete) => Some(&complete.digest),
-        _ => None,
-    };
-    let is_it = |one: &&Observation| {
-        one.checkpoint == *id && digest.is_none_or(|digest| one.digest == *digest)
-    };
-    if let Some(observation) = memory.observations.iter().rev().find(is_it) {
-        return observed(observation);
-    }
-    let content = memory
-        .checkpoints
-        .iter()
-        .rfind(|one| one.checkpoint == *id && Some(&one.content.digest) == digest);
-    match content.map(|content| &content.standing) {
-        None => "Not queued yet.".to_owned(),
-        Some(Standing::Pending) => "Queued, not analyzed yet.".to_owned(),
-        Some(Standing::Started { attempt, .. }) => format!("Attempt {attempt} was started."),
-        Some(Standing::Waiting { attempt, class, retry_at, .. }) => {
-            let class = class.as_str();
-            format!("Attempt {attempt} failed ({class}); the next one is due at {retry_at}.")
-        }
-        Some(Standing::Observed) => "Its row stood in the log before the journal.".to_owned(),
-        Some(Standing::Gone) => "Recorded as gone before its analysis began.".to_owned(),
-    }
-}
-
-fn observed(observation: &Observation) -> String {
-    let time = observation.time.table_form();
-    match &observation.outcome {
-        ObservationOutcome::Judged(judgment) => {
-            let note = match observation.note.as_str() {
-                "" => String::new(),
-                note => format!(" ({note})"),
-            };
-            format!("Analyzed at {time}; verdict {}{note}.", judgment.verdict)
-        }
-        ObservationOutcome::AnalysisFailed { class, .. } => {
-            format!("Its analysis failed for good at {time}: {}.", class.as_str())
-        }
-    }
 }
 
 /// One analysis, ready to run outside the daemon.
@@ -309,7 +157,7 @@ pub async fn prepare(settings: &Settings, path: &Path) -> anyhow::Result<Prepare
             checkpoint,
             folder: seen.folder,
             signature: seen.signature,
-            content: *content,
+            content: (*content).clone(),
             attempt: 1,
             // Nothing may be written beside the daemon's own state, so it is analyzed in place.
             program: crate::model::analysis::ProgramTemplate { pin: false, ..program },

@@ -107,16 +107,7 @@ fn wire(
     let made_before = made_before(settings, &memory);
     let mut world = World::new(Arc::clone(settings), memory, daemon_status(settings), now());
     world.use_made_before(made_before);
-    let (watched, asked) = (WatchConfig::from(&**settings), Arc::clone(&inbox));
-    workers.spawn_thread("watch", move || {
-        watch::run(watched, to_loop, &asked);
-        Ok(())
-    })?;
-    let kept = Arc::clone(&inbox);
-    workers.spawn_thread("watches", move || {
-        watch::keep(&kept);
-        Ok(())
-    })?;
+    start_watching(&mut workers, WatchConfig::from(&**settings), to_loop, &inbox)?;
     let recorder = open_recorder(settings, journal)?;
     workers
         .spawn_thread("record", move || Ok(recorder::run(recorder, &requests, &to_recorder)?))?;
@@ -139,6 +130,23 @@ fn wire(
         watch: inbox,
         stop,
         notifier: Notifier::from_environment(),
+    })
+}
+
+fn start_watching(
+    workers: &mut Workers,
+    watched: WatchConfig,
+    to_loop: mpsc::Sender<WatchEvent>,
+    inbox: &Arc<Inbox>,
+) -> anyhow::Result<()> {
+    let (asked, kept) = (Arc::clone(inbox), Arc::clone(inbox));
+    workers.spawn_thread("watch", move || {
+        watch::run(watched, to_loop, &asked);
+        Ok(())
+    })?;
+    workers.spawn_thread("watches", move || {
+        watch::keep(&kept);
+        Ok(())
     })
 }
 

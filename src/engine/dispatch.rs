@@ -59,17 +59,13 @@ fn next(world: &World, now: Moment) -> Option<(CheckpointId, Digest)> {
     }
     let ready = world.pending.iter().filter_map(|(checkpoint, digest)| {
         let content = world.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)?;
-        matches!(turn(world, checkpoint, content, now), Turn::Ready).then(|| Candidate {
-            checkpoint: checkpoint.clone(),
-            first_complete: content.first_complete.timestamp(),
-        })
+        let first_complete = content.first_complete.timestamp();
+        let is_ready = matches!(turn(world, checkpoint, content, now), Turn::Ready);
+        is_ready.then_some(Candidate { checkpoint, digest, first_complete })
     });
     // A final model whose twin still has to be measured lends that twin its place.
-    let first = queue::order(ready.collect()).into_iter().next()?;
-    let checkpoint = first.checkpoint;
-    let run = world.runs.get(&checkpoint.run)?;
-    let digest = run.present_complete(checkpoint.name)?.digest.clone();
-    Some((checkpoint, digest))
+    let first = queue::first(&ready.collect::<Vec<_>>())?;
+    Some((first.checkpoint.clone(), first.digest.clone()))
 }
 
 /// Says whether a pending content can be analyzed now, or what it waits for.
@@ -101,8 +97,7 @@ pub(super) fn turn(
     if let Some(program) = &world.program {
         let settings = &world.settings.analysis;
         let config = &content.complete.config;
-        let template = command::template(program, settings, checkpoint, config, &world.rejected);
-        if let Err(problem) = template {
+        if let Err(problem) = command::check(program, settings, config, &world.rejected) {
             return Turn::Waits(problem);
         }
     }
@@ -217,7 +212,7 @@ fn order(world: &World, checkpoint: &CheckpointId, digest: &Digest) -> Option<An
         checkpoint: checkpoint.clone(),
         folder: present.folder.clone(),
         signature: present.signature,
-        content: content.complete.clone(),
+        content: (*content.complete).clone(),
         attempt,
         program: program.ok()?,
         twin: twin(run, checkpoint, content),

@@ -48,10 +48,11 @@ impl MemoryJournal {
                 memory.runs.iter_mut().for_each(|known| rename(&mut known.run));
                 memory.checkpoints.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
                 memory.observations.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
+                memory.stuck.iter_mut().for_each(|one| rename(&mut one.0.run));
                 memory.notes.iter_mut().for_each(|note| rename(&mut note.0));
             }
             Change::CheckpointComplete { checkpoint, content, time } => {
-                let (content, standing) = (*content, Standing::Pending);
+                let standing = Standing::Pending;
                 memory.checkpoints.push(KnownCheckpoint {
                     checkpoint,
                     content,
@@ -68,6 +69,9 @@ impl MemoryJournal {
                 self.stand(&id, &digest, Standing::Observed);
             }
             Change::NoteDecided { run, kind, file } => memory.notes.push((run, kind, file)),
+            Change::StuckReported { checkpoint, signature } => {
+                memory.stuck.push((checkpoint, signature));
+            }
             Change::FirstScanEnded => memory.fresh = false,
             Change::ModelTypeRejected { model_type, protocol } => {
                 memory.rejected_model_types.push((model_type, protocol));

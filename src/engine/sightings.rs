@@ -1,18 +1,19 @@
 //! From what the scan saw to what is known: runs, complete checkpoints, gone and stuck ones.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use crate::model::checkpoint::{
     CheckpointSighting, CompleteCheckpoint, Condition, RunSighting, TrainingFolder,
 };
 use crate::model::event::Happening;
-use crate::model::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, RunId};
+use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
 use crate::model::journal::{Change, KnownRun, RunFacts, Standing};
 use crate::model::time::Moment;
 use crate::settings::Adopt;
 
 use super::world::{Content, Present, Run, World};
-use super::{Decisions, Effect, documents, outcome};
+use super::{Decisions, Effect, absence, documents};
 
 /// Takes in a listing of the training folder.
 pub(super) fn training_folder(
@@ -30,75 +31,9 @@ pub(super) fn training_folder(
             world.training_problem = None;
             world.training_identity = Some(identity);
             world.listed = runs.into_iter().collect();
-            conclude_gone_runs(world, identity, now, out);
+            absence::conclude_gone_runs(world, identity, now, out);
         }
     }
-}
-
-/// A known run that is missing from its own training folder was deleted, unless a folder that is
-/// still unknown may be it under another name.
-fn conclude_gone_runs(
-    world: &mut World,
-    identity: FolderIdentity,
-    now: Moment,
-    out: &mut Decisions,
-) {
-    if world.journal_problem.is_some() {
-        world.missed_sightings = true;
-        return;
-    }
-    let may_be_renamed = |known: &KnownRun| {
-        let same = |(id, listed): (&RunId, &FolderIdentity)| {
-            *listed == known.identity && world.runs.get(id).is_none_or(|run| run.known.is_none())
-        };
-        world.listed.iter().any(same)
-    };
-    let missing: Vec<RunId> = world
-        .runs
-        .iter()
-        .filter(|(id, _)| !world.listed.contains_key(*id))
-        .filter(|(_, run)| {
-            let is_missing = |known: &KnownRun| {
-                !known.gone && known.training_folder == identity && !may_be_renamed(known)
-            };
-            run.known.as_ref().is_some_and(is_missing)
-        })
-        .map(|(id, _)| id.clone())
-        .collect();
-    for run in missing {
-        run_gone(world, &run, now, out);
-    }
-    conclude_leftovers(world, now, out);
-    let listed = &world.listed;
-    world.runs.retain(|id, run| run.known.is_some() || listed.contains_key(id));
-}
-
-/// What an analysis still worked on when its run was deleted is concluded when that has ended.
-pub(super) fn conclude_leftovers(world: &mut World, now: Moment, out: &mut Decisions) {
-    let is_gone = |id: &RunId| {
-        let known = world.runs.get(id).and_then(|run| run.known.as_ref());
-        known.is_some_and(|known| known.gone)
-    };
-    let owed: BTreeSet<RunId> = world
-        .pending
-        .iter()
-        .map(|(checkpoint, _)| checkpoint.run.clone())
-        .filter(|run| is_gone(run))
-        .collect();
-    for run in owed {
-        conclude_gone_checkpoints(world, &run, now, out);
-    }
-}
-
-fn run_gone(world: &mut World, id: &RunId, now: Moment, out: &mut Decisions) {
-    let run = world.run_mut(id);
-    run.present.clear();
-    if let Some(known) = &mut run.known {
-        known.gone = true;
-        out.transaction.changes.push(Change::Run(known.clone()));
-    }
-    out.event(now, id, None, Happening::RunGone);
-    conclude_gone_checkpoints(world, id, now, out);
 }
 
 /// Takes in the listing of one run folder.
@@ -115,6 +50,7 @@ pub(super) fn run(world: &mut World, sighting: RunSighting, now: Moment, out: &m
     world.run_mut(&id).holds_model = holds_model;
     if !make_known(world, &sighting, now, out) {
         let run = world.run_mut(&id);
+        run.problem = None;
         run.newest_change = sighting.newest_modified;
         remember_present(run, sighting.checkpoints, now);
         return;
@@ -124,19 +60,18 @@ pub(super) fn run(world: &mut World, sighting: RunSighting, now: Moment, out: &m
     run.newest_change = sighting.newest_modified;
     let elsewhere = wake_up(run, &sighting, out);
     remember_present(run, sighting.checkpoints, now);
-    if !run.is_live() {
-        return;
-    }
-    let complete: Vec<(CheckpointName, CompleteCheckpoint)> = run
+    share_contents(run);
+    let complete: Vec<(CheckpointName, Arc<CompleteCheckpoint>)> = run
         .present
         .keys()
-        .filter_map(|name| Some((*name, run.present_complete(*name)?.clone())))
+        .filter_map(|name| Some((*name, Arc::clone(run.present_complete(*name)?))))
         .collect();
     for (name, content) in complete {
         take_complete(world, CheckpointId { run: id.clone(), name }, content, now, out);
     }
     if !elsewhere {
-        conclude_gone_checkpoints(world, &id, now, out);
+        absence::conclude_gone_checkpoints(world, &id, now, out);
+        absence::conclude_broken(world, &id, now, out);
     }
 }
 
@@ -153,8 +88,9 @@ fn make_known(world: &mut World, sighting: &RunSighting, now: Moment, out: &mut 
     });
     let has_complete =
         sighting.checkpoints.iter().any(|seen| matches!(seen.condition, Condition::Complete(_)));
-    // Empty folders and rank shadows have nothing complete and stay unknown.
-    if !has_complete && (old_since.is_none() || sighting.checkpoints.is_empty()) {
+    // Empty folders and rank shadows have nothing complete and stay unknown; an old run that never
+    // came to a complete checkpoint is listed if it has anything of a model.
+    if !has_complete && (old_since.is_none() || !crate::recognize::holds_model(sighting)) {
         former_run(world, sighting, now, out);
         return false;
     }
@@ -200,7 +136,7 @@ fn former_run(
     if sighting.checkpoints.iter().any(holds) {
         return Some(from);
     }
-    run_gone(world, &from, now, out);
+    absence::run_gone(world, &from, now, out);
     None
 }
 
@@ -258,13 +194,16 @@ fn remember_present(run: &mut Run, sightings: Vec<CheckpointSighting>, now: Mome
     run.present = sightings
         .into_iter()
         .map(|seen| {
-            let same = before.remove(&seen.name).filter(|old| old.signature == seen.signature);
+            // Any file counts: while the optimizer's state is being written the save goes on.
+            let same = before.remove(&seen.name).filter(|old| {
+                old.signature == seen.signature && old.newest_change == seen.newest_change
+            });
             let present = Present {
                 folder: seen.folder,
                 signature: seen.signature,
                 condition: seen.condition,
-                unchanged_since: same.as_ref().map_or(now, |old| old.unchanged_since),
-                stuck_reported: same.is_some_and(|old| old.stuck_reported),
+                newest_change: seen.newest_change,
+                unchanged_since: same.map_or(now, |old| old.unchanged_since),
                 stale: false,
             };
             (seen.name, present)
@@ -272,19 +211,34 @@ fn remember_present(run: &mut Run, sightings: Vec<CheckpointSighting>, now: Mome
         .collect::<BTreeMap<_, _>>();
 }
 
-/// A content that is seen complete for the first time is announced once and queued.
+/// What is on disk and what is known of it are mostly the same, and thousands of them need memory
+/// only once.
+fn share_contents(run: &mut Run) {
+    for (name, present) in &run.present {
+        let Condition::Complete(complete) = &present.condition else { continue };
+        let mut contents = run.contents.get_mut(name).into_iter().flatten();
+        if let Some(content) = contents.find(|one| one.complete.digest == complete.digest) {
+            content.complete = Arc::clone(complete);
+        }
+    }
+}
+
+/// A content that is seen complete for the first time is announced once, and queued unless its run
+/// is old.
 fn take_complete(
     world: &mut World,
     id: CheckpointId,
-    complete: CompleteCheckpoint,
+    complete: Arc<CompleteCheckpoint>,
     now: Moment,
     out: &mut Decisions,
 ) {
     let digest = complete.digest.clone();
     let run = world.run_mut(&id.run);
+    let is_live = run.is_live();
     if let Some(content) = run.content_mut(id.name, &digest) {
-        if content.standing == Standing::Gone {
-            // It came back (a folder was moved away and back): its analysis is still owed.
+        // Its run woke up; or it came back (a folder was moved away and back), and its analysis is
+        // still owed.
+        if is_live && matches!(content.standing, Standing::Listed | Standing::Gone) {
             content.standing = Standing::Pending;
             set_standing(world, id, digest, Standing::Pending, out);
         }
@@ -295,23 +249,26 @@ fn take_complete(
         weights_bytes: complete.weights_bytes,
     };
     out.event(now, &id.run, Some(id.name), what);
-    let content = Box::new(complete.clone());
+    let content = Arc::clone(&complete);
     let change = Change::CheckpointComplete { checkpoint: id.clone(), content, time: now };
     out.transaction.changes.push(change);
     let key = (id.run.to_string(), id.name.to_string());
-    let made_before = world.made_before.remove(&key);
-    let standing = if made_before { Standing::Observed } else { Standing::Pending };
+    let standing = match (world.made_before.remove(&key), is_live) {
+        (true, _) => Standing::Observed,
+        (false, true) => Standing::Pending,
+        (false, false) => Standing::Listed,
+    };
     let entry =
         Content { complete, standing: standing.clone(), first_complete: now, interruptions: 0 };
     world.run_mut(&id.run).contents.entry(id.name).or_default().push(entry);
-    if made_before {
-        set_standing(world, id, digest, standing, out);
-    } else {
+    if standing == Standing::Pending {
         world.pending.insert((id, digest));
+    } else {
+        set_standing(world, id, digest, standing, out);
     }
 }
 
-fn set_standing(
+pub(super) fn set_standing(
     world: &mut World,
     checkpoint: CheckpointId,
     digest: Digest,
@@ -328,107 +285,10 @@ fn set_standing(
     out.transaction.changes.push(Change::Standing { checkpoint, digest, standing });
 }
 
-/// Pending contents whose files vanished, or whose name bears other content now, are gone; one
-/// that was tried already ends with its failure instead. A running analysis works on its pin, and
-/// its outcome decides.
-fn conclude_gone_checkpoints(world: &mut World, id: &RunId, now: Moment, out: &mut Decisions) {
-    let Some(run) = world.runs.get(id) else { return };
-    if !is_in_sight(world, run) {
-        return;
-    }
-    let vanished = |checkpoint: &CheckpointId, digest: &Digest| match run
-        .present
-        .get(&checkpoint.name)
-    {
-        None => true,
-        Some(_) => run.present_complete(checkpoint.name).is_some_and(|now| now.digest != *digest),
-    };
-    let gone: Vec<(CheckpointId, Digest)> = world
-        .pending
-        .iter()
-        .filter(|(checkpoint, _)| checkpoint.run == *id)
-        .filter(|(checkpoint, digest)| !world.is_running(checkpoint, digest))
-        .filter(|(checkpoint, digest)| vanished(checkpoint, digest))
-        .cloned()
-        .collect();
-    for (checkpoint, digest) in gone {
-        lose(world, checkpoint, digest, now, out);
-    }
-}
-
-/// Whether the training folder that was listed last is the one that holds the run.
-fn is_in_sight(world: &World, run: &Run) -> bool {
-    let same = |known: &KnownRun| Some(known.training_folder) == world.training_identity;
-    world.training_problem.is_none() && run.known.as_ref().is_some_and(same)
-}
-
-/// A content that is no longer there: gone, or failed if it was tried before.
-fn lose(
-    world: &mut World,
-    checkpoint: CheckpointId,
-    digest: Digest,
-    now: Moment,
-    out: &mut Decisions,
-) {
-    if outcome::give_up_vanished(world, &checkpoint, &digest, now, out) {
-        return;
-    }
-    if let Some(content) = world.run_mut(&checkpoint.run).content_mut(checkpoint.name, &digest) {
-        content.standing = Standing::Gone;
-    }
-    out.event(now, &checkpoint.run, Some(checkpoint.name), Happening::CheckpointGone);
-    set_standing(world, checkpoint, digest, Standing::Gone, out);
-}
-
-/// A pending content whose folder lost files and was left like that for a reconcile period is not
-/// coming back: a rotation or a save that was cut short.
-pub(super) fn conclude_broken(world: &mut World, now: Moment, out: &mut Decisions) {
-    if world.pending.is_empty() || world.journal_problem.is_some() {
-        return;
-    }
-    let patience = world.settings.watch.reconcile;
-    let is_broken = |checkpoint: &CheckpointId| {
-        let run = world.runs.get(&checkpoint.run)?;
-        let present = run.present.get(&checkpoint.name)?;
-        let is_incomplete = matches!(present.condition, Condition::Incomplete { .. });
-        let quiet = now.since(present.unchanged_since.timestamp());
-        (is_in_sight(world, run) && is_incomplete && quiet >= patience).then_some(())
-    };
-    let broken: Vec<(CheckpointId, Digest)> = world
-        .pending
-        .iter()
-        .filter(|(checkpoint, digest)| !world.is_running(checkpoint, digest))
-        .filter(|(checkpoint, _)| is_broken(checkpoint).is_some())
-        .cloned()
-        .collect();
-    for (checkpoint, digest) in broken {
-        lose(world, checkpoint, digest, now, out);
-    }
-}
-
 /// From now on every new run is a run of today.
 pub(super) fn first_scan_done(world: &mut World, out: &mut Decisions) {
     if std::mem::take(&mut world.adopting) {
         out.transaction.changes.push(Change::FirstScanEnded);
     }
     world.first_scan_done = true;
-}
-
-/// Reports incomplete checkpoints that made no progress for `stuck_after`, each once.
-pub(super) fn report_stuck(world: &mut World, now: Moment, out: &mut Decisions) {
-    let limit = world.settings.watch.stuck_after;
-    for (id, run) in &mut world.runs {
-        if !run.is_live() {
-            continue;
-        }
-        for (name, present) in &mut run.present {
-            let Condition::Incomplete { missing } = &present.condition else { continue };
-            if present.stuck_reported || now.since(present.unchanged_since.timestamp()) < limit {
-                continue;
-            }
-            present.stuck_reported = true;
-            let missing = missing.clone();
-            out.event(now, id, Some(*name), Happening::CheckpointStuck { missing });
-        }
-    }
 }

@@ -11,6 +11,7 @@ use crate::model::status::{
 use crate::model::time::Moment;
 use crate::schedule::queue::{self, Candidate};
 
+use super::absence;
 use super::dispatch::{Turn, turn};
 use super::world::{Run, World};
 
@@ -93,15 +94,15 @@ fn queue_entries(world: &World, now: Moment) -> Vec<QueueEntry> {
     let candidates = world.pending.iter().filter_map(|(checkpoint, digest)| {
         let content = world.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)?;
         let first_complete = content.first_complete.timestamp();
-        Some(Candidate { checkpoint: checkpoint.clone(), first_complete })
+        Some(Candidate { checkpoint, digest, first_complete })
     });
     queue::order(candidates.collect())
         .into_iter()
-        .filter(|candidate| !is_running(world, &candidate.checkpoint))
+        .filter(|candidate| !is_running(world, candidate.checkpoint))
         .take(SHOWN_QUEUE)
         .map(|candidate| QueueEntry {
-            reason: waits_for(world, &candidate.checkpoint, now),
-            run: candidate.checkpoint.run,
+            reason: waits_for(world, &candidate, now),
+            run: candidate.checkpoint.run.clone(),
             checkpoint: candidate.checkpoint.name.to_string(),
         })
         .collect()
@@ -111,11 +112,10 @@ fn is_running(world: &World, checkpoint: &CheckpointId) -> bool {
     world.running.iter().any(|running| running.checkpoint == *checkpoint)
 }
 
-fn waits_for(world: &World, checkpoint: &CheckpointId, now: Moment) -> String {
-    let owed = world.pending.iter().find(|(id, _)| id == checkpoint);
-    let content = owed.and_then(|(id, digest)| {
-        world.runs.get(&id.run).and_then(|run| run.content(id.name, digest))
-    });
+fn waits_for(world: &World, candidate: &Candidate<'_>, now: Moment) -> String {
+    let Candidate { checkpoint, digest, .. } = candidate;
+    let run = world.runs.get(&checkpoint.run);
+    let content = run.and_then(|run| run.content(checkpoint.name, digest));
     let Some(content) = content else { return "unknown".to_owned() };
     if let Turn::Waits(reason) = turn(world, checkpoint, content, now) {
         return reason;
@@ -174,20 +174,13 @@ fn state(world: &World, id: &RunId, run: &Run) -> (String, String) {
         Some(known) if known.old_since.is_some() => {
             ("old", "no file changed shortly before the first start; listed only".to_owned())
         }
-        None if is_shadow(world, id, run) => {
+        None if absence::is_shadow(world, id) => {
             ("rank shadow", "another rank's folder of the same training".to_owned())
         }
         _ if has_final(run) => ("complete", "its final model is there".to_owned()),
         _ => ("unknown", "this version judges by checkpoints, not by shell logs".to_owned()),
     };
     (state.to_owned(), evidence)
-}
-
-/// A shadow has nothing of a model anywhere; a sibling that is known has shown something.
-fn is_shadow(world: &World, id: &RunId, run: &Run) -> bool {
-    let others = world.runs.iter().filter(|(other, _)| *other != id);
-    let siblings = others.map(|(other, run)| (other, run.known.is_some() || run.holds_model));
-    crate::recognize::rank_shadow(id, run.holds_model, siblings).is_some()
 }
 
 fn has_final(run: &Run) -> bool {
@@ -206,7 +199,9 @@ fn counts(run: &Run) -> CheckpointCounts {
         seen: complete + run.present.keys().filter(unseen).count() as u64,
         complete,
         analyzed: count(|standing| *standing == Standing::Observed),
-        pending: count(|standing| !matches!(standing, Standing::Observed | Standing::Gone)),
+        pending: count(|standing| {
+            !matches!(standing, Standing::Listed | Standing::Observed | Standing::Gone)
+        }),
         gone: count(|standing| *standing == Standing::Gone),
     }
 }

@@ -164,7 +164,7 @@ fn complete(content: &str) -> Condition {
 }
 
 fn with_weights(content: &str, weights: &str) -> Condition {
-    Condition::Complete(Box::new(CompleteCheckpoint {
+    Condition::Complete(Arc::new(CompleteCheckpoint {
         digest: Digest::from_stored(content),
         weights_digest: Digest::from_stored(weights),
         weights_bytes: 4,
@@ -478,16 +478,35 @@ fn nothing_starts_and_nothing_is_lost_while_the_journal_cannot_commit() {
 #[test]
 fn old_runs_are_listed_until_a_file_of_theirs_changes() {
     let mut play = Play::first_start();
+    let announced =
+        |play: &Play| play.count(|what| matches!(what, Happening::CheckpointComplete { .. }));
     let long_ago = play.now.timestamp() - Duration::from_hours(72);
     let seen = play.sighting(RUN, &[("checkpoint-1", complete("x"))], long_ago);
     play.event(Event::Run(seen.clone()));
     play.event(Event::FirstScanDone);
     assert!(play.orders.is_empty() && play.journal.documents.is_empty());
+    assert_eq!(announced(&play), 1, "once per content, analyzed or not");
+    assert_eq!(play.journal.memory.checkpoints[0].standing, Standing::Listed);
     play.restart();
     play.event(Event::Run(seen));
     assert!(play.orders.is_empty());
     play.show(RUN, &[("checkpoint-1", complete("x")), ("checkpoint-2", complete("y"))]);
     assert_eq!(play.names(), ["checkpoint-2"]);
+    assert_eq!(announced(&play), 2);
+    play.end(reported(20.0));
+    assert_eq!(play.names(), ["checkpoint-1"], "what was listed is analyzed after all");
+}
+
+#[test]
+fn an_old_rank_shadow_is_no_run() {
+    let mut play = Play::first_start();
+    let long_ago = play.now.timestamp() - Duration::from_hours(72);
+    let missing = vec!["no `config.json`".to_owned(), "no weights".to_owned()];
+    let nothing = Condition::Incomplete { missing };
+    let seen = play.sighting(RUN, &[("checkpoint-1", nothing)], long_ago);
+    play.event(Event::Run(seen));
+    play.event(Event::FirstScanDone);
+    assert_eq!(play.count(|what| matches!(what, Happening::RunSeen { .. })), 0);
 }
 
 #[test]
@@ -506,15 +525,90 @@ fn a_lost_journal_repeats_nothing_that_stands_in_the_log() {
 }
 
 #[test]
-fn a_stuck_checkpoint_is_reported_once() {
+fn a_stuck_checkpoint_is_reported_once_for_as_long_as_it_stays_the_same() {
     let mut play = Play::new();
+    let stuck = |play: &Play| play.count(|what| matches!(what, Happening::CheckpointStuck { .. }));
     let shown = [("checkpoint-1", complete("x")), ("checkpoint-2", incomplete())];
-    play.show(RUN, &shown);
+    let first = play.sighting(RUN, &shown, play.now.timestamp());
     for _ in 0..4 {
         play.later(1200);
-        play.show(RUN, &shown);
+        play.event(Event::Run(first.clone()));
     }
+    assert_eq!(stuck(&play), 1);
+    play.restart();
+    play.event(Event::Run(first));
+    play.later(7200);
+    assert_eq!(stuck(&play), 1, "a restart is no news");
+    // It goes on and stops again.
+    let mut later = play.sighting(RUN, &shown, play.now.timestamp());
+    later.checkpoints.iter_mut().for_each(|seen| seen.signature = 2);
+    play.event(Event::Run(later.clone()));
+    play.later(3000);
+    assert_eq!(stuck(&play), 1);
+    play.later(700);
+    assert_eq!(stuck(&play), 2);
+}
+
+/// While gigabytes of optimizer state are written, no file that decides on completeness changes.
+#[test]
+fn a_save_that_goes_on_is_not_stuck() {
+    let mut play = Play::new();
+    for _ in 0..6 {
+        play.show(RUN, &[("checkpoint-1", incomplete())]);
+        play.later(1800);
+    }
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointStuck { .. })), 0);
+}
+
+/// A full disk at the very first save leaves a run without anything complete, so it is not known.
+#[test]
+fn a_run_that_never_had_a_complete_checkpoint_is_reported_as_stuck_and_a_shadow_is_not() {
+    let mut play = Play::new();
+    let nothing = |missing: &[&str]| Condition::Incomplete {
+        missing: missing.iter().map(ToString::to_string).collect(),
+    };
+    let shadow = RUN.replace("063802", "063810");
+    let empty = nothing(&["no `config.json`", "no weights", "no `trainer_state.json`"]);
+    for (run, condition) in [(RUN, nothing(&["no `trainer_state.json`"])), (&shadow, empty)] {
+        let seen = play.sighting(run, &[("checkpoint-1", condition)], play.now.timestamp());
+        play.event(Event::Run(seen));
+    }
+    play.later(7200);
     assert_eq!(play.count(|what| matches!(what, Happening::CheckpointStuck { .. })), 1);
+    assert_eq!(play.count(|what| matches!(what, Happening::RunSeen { .. })), 0);
+}
+
+#[test]
+fn a_damaged_checkpoint_is_reported_without_a_long_wait() {
+    let mut play = Play::new();
+    let damaged = Condition::Damaged { problem: "ends in zeros".to_owned() };
+    let seen = play.sighting(RUN, &[("checkpoint-1", damaged)], play.now.timestamp());
+    play.event(Event::Run(seen));
+    play.later(1);
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointStuck { .. })), 0);
+    play.later(31);
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointStuck { .. })), 1);
+    assert!(play.orders.is_empty());
+}
+
+/// What was seen half a minute ago proves nothing: the folder may be unmounted or unreadable now.
+#[test]
+fn a_broken_checkpoint_is_gone_only_after_another_look_at_it() {
+    let mut play = Play::new();
+    let gone = |play: &Play| play.count(|what| matches!(what, Happening::CheckpointGone));
+    play.show(RUN, &[("checkpoint-1", complete("x")), ("checkpoint-2", complete("y"))]);
+    let saved_at = play.now.timestamp();
+    let shown = [("checkpoint-1", incomplete()), ("checkpoint-2", complete("y"))];
+    let seen = play.sighting(RUN, &shown, saved_at);
+    play.event(Event::Run(seen.clone()));
+    play.later(31);
+    assert_eq!((play.rescans, gone(&play)), (1, 0));
+    let problem = "may not be read".to_owned();
+    play.event(Event::RunUnreadable { run: RunId::new(RUN), problem });
+    play.later(31);
+    assert_eq!((play.rescans, gone(&play)), (1, 0), "nothing is asked of what cannot answer");
+    play.event(Event::Run(seen));
+    assert_eq!(gone(&play), 1);
 }
 
 #[test]

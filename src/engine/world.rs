@@ -39,6 +39,8 @@ pub struct World {
     pub(crate) training_identity: Option<FolderIdentity>,
     pub(crate) training_problem: Option<String>,
     pub(crate) listed: BTreeMap<RunId, FolderIdentity>,
+    /// Checkpoints that were reported as stuck, and the signature that each had.
+    pub(crate) stuck: BTreeMap<CheckpointId, u64>,
     /// Whether this is the first start, until everything was scanned once.
     pub(crate) adopting: bool,
     pub(crate) first_scan_done: bool,
@@ -75,9 +77,10 @@ pub(crate) struct Present {
     pub(crate) folder: PathBuf,
     pub(crate) signature: u64,
     pub(crate) condition: Condition,
-    /// Since when nothing has changed.
+    /// The latest change of any of its files.
+    pub(crate) newest_change: Option<crate::model::Timestamp>,
+    /// Since when this daemon has seen nothing change.
     pub(crate) unchanged_since: Moment,
-    pub(crate) stuck_reported: bool,
     /// Whether it must be looked at again before it may be analyzed.
     pub(crate) stale: bool,
 }
@@ -85,7 +88,7 @@ pub(crate) struct Present {
 /// One content that bore a checkpoint's name.
 #[derive(Debug, Clone)]
 pub(crate) struct Content {
-    pub(crate) complete: CompleteCheckpoint,
+    pub(crate) complete: Arc<CompleteCheckpoint>,
     pub(crate) standing: Standing,
     pub(crate) first_complete: Moment,
     pub(crate) interruptions: u32,
@@ -103,6 +106,14 @@ pub(crate) struct Running {
     pub(crate) protocol: String,
     pub(crate) model_type: Option<String>,
     pub(crate) since: Moment,
+}
+
+impl Present {
+    /// Returns since when no file of it changed, as far as the files' own times can be believed.
+    pub(crate) fn quiet_since(&self) -> crate::model::Timestamp {
+        let seen = self.unchanged_since.timestamp();
+        self.newest_change.map_or(seen, |change| change.min(seen))
+    }
 }
 
 impl Run {
@@ -130,7 +141,10 @@ impl Run {
     }
 
     /// Returns what lies on disk under a name, if it is complete.
-    pub(crate) fn present_complete(&self, name: CheckpointName) -> Option<&CompleteCheckpoint> {
+    pub(crate) fn present_complete(
+        &self,
+        name: CheckpointName,
+    ) -> Option<&Arc<CompleteCheckpoint>> {
         match &self.present.get(&name)?.condition {
             Condition::Complete(complete) => Some(complete),
             _ => None,
@@ -156,6 +170,7 @@ impl World {
             training_identity: None,
             training_problem: None,
             listed: BTreeMap::new(),
+            stuck: memory.stuck.into_iter().collect(),
             adopting: memory.fresh,
             first_scan_done: false,
             made_before: BTreeSet::new(),
@@ -196,7 +211,7 @@ impl World {
         let interruptions = match &standing {
             Standing::Started { interruptions, .. } => interruptions + 1,
             Standing::Waiting { interruptions, .. } => *interruptions,
-            Standing::Pending | Standing::Observed | Standing::Gone => 0,
+            Standing::Pending | Standing::Listed | Standing::Observed | Standing::Gone => 0,
         };
         let standing = match standing {
             Standing::Started { .. } => Standing::Pending,
@@ -213,6 +228,18 @@ impl World {
     /// Whether an order for this content has not come to its end.
     pub(crate) fn is_running(&self, checkpoint: &CheckpointId, digest: &Digest) -> bool {
         self.running.iter().any(|one| one.checkpoint == *checkpoint && one.digest == *digest)
+    }
+
+    /// Returns the contents of a run that still need an analysis.
+    pub(crate) fn pending_of(
+        &self,
+        run: &RunId,
+    ) -> impl Iterator<Item = &(CheckpointId, Digest)> + use<'_> {
+        let first = CheckpointId { run: run.clone(), name: CheckpointName::Step(0) };
+        let run = run.clone();
+        self.pending
+            .range((first, Digest::from_stored(""))..)
+            .take_while(move |(checkpoint, _)| checkpoint.run == run)
     }
 
     pub(crate) fn run_mut(&mut self, run: &RunId) -> &mut Run {

@@ -1,6 +1,7 @@
 //! What the scan saw: folders, files, and the state of each checkpoint.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -103,7 +104,7 @@ pub struct CheckpointSighting {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Condition {
     /// All that an analysis needs is there and whole.
-    Complete(Box<CompleteCheckpoint>),
+    Complete(Arc<CompleteCheckpoint>),
     /// A final model whose files are whole but changed less than `settle` ago.
     Settling {
         /// When it counts as complete if nothing changes until then.

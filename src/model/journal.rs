@@ -1,6 +1,8 @@
 //! What the journal stores and gives back: transactions and the memory of earlier lives.
 
 use jiff::Timestamp;
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::analysis::FailureClass;
@@ -45,7 +47,7 @@ pub enum Change {
         /// Which checkpoint.
         checkpoint: CheckpointId,
         /// What is known of its content.
-        content: Box<CompleteCheckpoint>,
+        content: Arc<CompleteCheckpoint>,
         /// When.
         time: Moment,
     },
@@ -71,6 +73,13 @@ pub enum Change {
     },
     /// Everything was scanned once: from now on every new run is a run of today.
     FirstScanEnded,
+    /// An incomplete checkpoint was reported as stuck.
+    StuckReported {
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// The signature that its folder had: the same one is not reported again.
+        signature: u64,
+    },
     /// A program rejected a model type; forgotten when the program's protocol changes.
     ModelTypeRejected {
         /// The rejected type.
@@ -140,6 +149,8 @@ pub enum Standing {
         /// How often an analysis was interrupted by the daemon's own stop or death.
         interruptions: u32,
     },
+    /// Complete in a run that was old at the first start: not analyzed until the run wakes up.
+    Listed,
     /// There is an observation of it.
     Observed,
     /// Its files vanished, or other content took its place, before its analysis began.
@@ -161,6 +172,8 @@ pub struct Memory {
     pub checkpoints: Vec<KnownCheckpoint>,
     /// All observations, oldest first.
     pub observations: Vec<Observation>,
+    /// Checkpoints that were reported as stuck, and the signature that each had.
+    pub stuck: Vec<(CheckpointId, u64)>,
     /// Decided failure notes: run, kind, file name.
     pub notes: Vec<(RunId, String, String)>,
     /// Rejected model types: type, protocol.
@@ -173,7 +186,7 @@ pub struct KnownCheckpoint {
     /// Which checkpoint.
     pub checkpoint: CheckpointId,
     /// What is known of its content.
-    pub content: CompleteCheckpoint,
+    pub content: Arc<CompleteCheckpoint>,
     /// Where it stands.
     pub standing: Standing,
     /// When it was first seen complete.

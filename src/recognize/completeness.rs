@@ -1,5 +1,6 @@
 //! Whether a checkpoint is complete: the design's section 4, decided from gathered facts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -106,7 +107,7 @@ impl WholeCheckpoint {
     /// Joins the digests of content and weights to the facts.
     pub fn with_digests(self, digest: Digest, weights_digest: Digest) -> Condition {
         let weights_bytes = self.weights.iter().map(|(_, length)| *length).sum();
-        Condition::Complete(Box::new(CompleteCheckpoint {
+        Condition::Complete(Arc::new(CompleteCheckpoint {
             digest,
             weights_digest,
             weights_bytes,

@@ -3,6 +3,7 @@
 //! Bodies are JSON. The id columns beside a body are the authority: a renamed run changes them
 //! and leaves the bodies alone.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::types::Type;
@@ -23,7 +24,7 @@ pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<
         Change::Run(known) => write_run(sql, known),
         Change::RunRenamed { from, to } => rename_run(sql, from, to),
         Change::CheckpointComplete { checkpoint, content, time } => {
-            let body = to_body(content)?;
+            let body = to_body(&**content)?;
             let pending = to_body(&Standing::Pending)?;
             // Seen complete a second time, a content keeps its first time and its standing.
             sql.execute(
@@ -62,6 +63,7 @@ pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<
             )?;
             Ok(())
         }
+        Change::StuckReported { checkpoint, signature } => write_stuck(sql, checkpoint, *signature),
         Change::ModelTypeRejected { model_type, protocol } => {
             sql.execute(
                 "INSERT INTO rejected_model_types (model_type, protocol) VALUES (?1, ?2)
@@ -78,6 +80,20 @@ fn write_run(sql: &SqlTransaction<'_>, known: &KnownRun) -> Result<(), CommitErr
         "INSERT INTO runs (run, body) VALUES (?1, ?2)
          ON CONFLICT (run) DO UPDATE SET body = excluded.body",
         params![known.run.as_str(), to_body(known)?],
+    )?;
+    Ok(())
+}
+
+fn write_stuck(
+    sql: &SqlTransaction<'_>,
+    checkpoint: &CheckpointId,
+    signature: u64,
+) -> Result<(), CommitError> {
+    let (run, name) = (checkpoint.run.as_str(), checkpoint.name.to_string());
+    sql.execute(
+        "INSERT INTO stuck (run, checkpoint, signature) VALUES (?1, ?2, ?3)
+         ON CONFLICT (run, checkpoint) DO UPDATE SET signature = excluded.signature",
+        params![run, name, signature.to_string()],
     )?;
     Ok(())
 }
@@ -173,6 +189,7 @@ fn rename_run(sql: &SqlTransaction<'_>, from: &RunId, to: &RunId) -> Result<(), 
     sql.execute("UPDATE OR IGNORE notes SET run = ?2 WHERE run = ?1", ids)?;
     sql.execute("DELETE FROM notes WHERE run = ?1", [from.as_str()])?;
     sql.execute("UPDATE OR REPLACE cells SET run = ?2 WHERE run = ?1", ids)?;
+    sql.execute("UPDATE OR REPLACE stuck SET run = ?2 WHERE run = ?1", ids)?;
     Ok(())
 }
 
@@ -260,7 +277,7 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
             |row| {
                 Ok(KnownCheckpoint {
                     checkpoint: checkpoint_id(row)?,
-                    content: body(row, 2)?,
+                    content: Arc::new(body(row, 2)?),
                     standing: body(row, 3)?,
                     first_complete: moment(row, 4)?,
                 })
@@ -274,6 +291,10 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
                 Ok(Observation { checkpoint: checkpoint_id(row)?, time: moment(row, 3)?, ..made })
             },
         )?,
+        stuck: rows(&read, "SELECT run, checkpoint, signature FROM stuck", |row| {
+            // A signature has 64 bits, and SQLite's numbers have a sign.
+            Ok((checkpoint_id(row)?, row.get::<_, String>(2)?.parse().unwrap_or_default()))
+        })?,
         notes: rows(&read, "SELECT run, kind, file FROM notes ORDER BY id", |row| {
             Ok((run_id(row, 0)?, row.get(1)?, row.get(2)?))
         })?,

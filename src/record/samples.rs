@@ -90,7 +90,7 @@ pub(super) fn complete(run: &str, name: &str, seed: &str) -> Change {
     let checkpoint = checkpoint(run, name);
     let step = checkpoint.name.step().unwrap_or(0);
     let time = moment("2026-02-25T14:02:00.5+01:00");
-    Change::CheckpointComplete { checkpoint, content: Box::new(content(seed, step)), time }
+    Change::CheckpointComplete { checkpoint, content: content(seed, step).into(), time }
 }
 
 pub(super) fn judgment(value: f64, hidden: u64) -> Judgment {

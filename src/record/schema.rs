@@ -10,7 +10,8 @@ pub(super) const APPLICATION_ID: i32 = 0x7273_636A;
 ///
 /// Runs, checkpoints and digests are text as in `model`; times are RFC 3339 with their offset;
 /// `body` columns are JSON. NaN and infinities become `null` there and are read back as absent.
-pub(super) const MIGRATIONS: &[&str] = &[r"
+pub(super) const MIGRATIONS: &[&str] = &[
+    r"
 CREATE TABLE facts (
     name TEXT PRIMARY KEY,
     value TEXT NOT NULL
@@ -98,7 +99,17 @@ CREATE TABLE cells (
     intended TEXT,
     PRIMARY KEY (run, field)
 ) STRICT, WITHOUT ROWID;
-"];
+",
+    r"
+-- Reported once: as long as the signature of its folder stays the same.
+CREATE TABLE stuck (
+    run TEXT NOT NULL,
+    checkpoint TEXT NOT NULL,
+    signature TEXT NOT NULL,
+    PRIMARY KEY (run, checkpoint)
+) STRICT, WITHOUT ROWID;
+",
+];
 
 /// Returns the version that [`MIGRATIONS`] lead to.
 pub(super) fn version() -> i64 {

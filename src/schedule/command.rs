@@ -36,18 +36,8 @@ pub fn template(
     config: &ModelConfig,
     rejected: &Rejected,
 ) -> Result<ProgramTemplate, String> {
-    let needs = |placeholder: &str| facts.argv.iter().any(|part| part.contains(placeholder));
-    let model_type = needs("{model_type}").then(|| model_type(settings, config)).transpose()?;
-    if let Some(model_type) = &model_type
-        && rejected.contains(&(model_type.clone(), facts.protocol.clone()))
-    {
-        return Err(format!("the analysis program does not know model type `{model_type}`"));
-    }
-    let python = match &facts.python {
-        Ok(python) => python.clone(),
-        Err(problem) if needs("{python}") => return Err(problem.clone()),
-        Err(_) => String::new(),
-    };
+    let model_type = check(facts, settings, config, rejected)?.map(str::to_owned);
+    let python = facts.python.as_ref().cloned().unwrap_or_default();
     let step = checkpoint.name.step().map_or_else(|| "final".to_owned(), |step| step.to_string());
     let root = facts.root.to_string_lossy();
     let values = [
@@ -80,21 +70,48 @@ pub fn template(
     })
 }
 
+/// Says whether a checkpoint with this configuration can be analyzed by this program, and as which
+/// model type if the program needs one. Cheap: it is asked of each of thousands that wait.
+///
+/// # Errors
+/// As [`template`].
+pub fn check<'given>(
+    facts: &ProgramFacts,
+    settings: &'given AnalysisSettings,
+    config: &ModelConfig,
+    rejected: &Rejected,
+) -> Result<Option<&'given str>, String> {
+    let needs = |placeholder: &str| facts.argv.iter().any(|part| part.contains(placeholder));
+    let model_type = needs("{model_type}").then(|| model_type(settings, config)).transpose()?;
+    if let Some(model_type) = model_type
+        && rejected.iter().any(|(known, by)| known == model_type && *by == facts.protocol)
+    {
+        return Err(format!("the analysis program does not know model type `{model_type}`"));
+    }
+    match &facts.python {
+        Err(problem) if needs("{python}") => Err(problem.clone()),
+        _ => Ok(model_type),
+    }
+}
+
 /// Returns the model type for a checkpoint: the setting, else the configured table, else the
 /// built-in one. Never a guess: a wrong type measures a random encoder and exits 0.
 ///
 /// # Errors
 /// Names the architecture that no table knows.
-pub fn model_type(settings: &AnalysisSettings, config: &ModelConfig) -> Result<String, String> {
+pub fn model_type<'given>(
+    settings: &'given AnalysisSettings,
+    config: &ModelConfig,
+) -> Result<&'given str, String> {
     if let Some(model_type) = &settings.model_type {
-        return Ok(model_type.clone());
+        return Ok(model_type);
     }
     let Some(architecture) = config.architecture.as_deref() else {
         return Err("`config.json` names no architecture; set `analysis.model_type`".to_owned());
     };
     let configured = settings.model_types.get(architecture).map(String::as_str);
     let built_in = || MODEL_TYPES.iter().find(|(name, _)| *name == architecture).map(|row| row.1);
-    configured.or_else(built_in).map(str::to_owned).ok_or_else(|| {
+    configured.or_else(built_in).ok_or_else(|| {
         format!("unknown architecture `{architecture}`; add it to `[analysis.model_types]`")
     })
 }

@@ -37,6 +37,10 @@ fn all_changes() -> Vec<Change> {
     vec![
         Change::Run(known_run(DIFFUSION, 1)),
         Change::Run(known_run("renamed_20260101_000000", 2)),
+        Change::StuckReported {
+            checkpoint: checkpoint("renamed_20260101_000000", "checkpoint-60"),
+            signature: u64::MAX,
+        },
         Change::RunRenamed {
             from: RunId::new("renamed_20260101_000000"),
             to: RunId::new(PERCEIVER),
@@ -86,7 +90,7 @@ fn every_change_comes_back_after_reopening() {
             format!("{PERCEIVER}/final")
         ]
     );
-    assert_eq!(memory.checkpoints[0].content, content("a", 20));
+    assert_eq!(*memory.checkpoints[0].content, content("a", 20));
     assert_eq!(memory.checkpoints[0].standing, ContentStanding::Observed);
     assert!(matches!(
         &memory.checkpoints[1].standing,
@@ -101,6 +105,7 @@ fn every_change_comes_back_after_reopening() {
             failed_observation(PERCEIVER, "final", "c", TIME)
         ]
     );
+    assert_eq!(memory.stuck, [(checkpoint(PERCEIVER, "checkpoint-60"), u64::MAX)]);
     let note = (RunId::new(DIFFUSION), "effective-rank".to_owned(), "n.md".to_owned());
     assert_eq!(memory.notes, [note]);
     assert_eq!(memory.rejected_model_types, [("recursive_mlm".into(), "1a".into())]);

@@ -28,7 +28,7 @@ fn cold(project: &Project, name: CheckpointName) -> Option<Condition> {
 
 fn complete(condition: Option<Condition>) -> Option<CompleteCheckpoint> {
     match condition {
-        Some(Condition::Complete(complete)) => Some(*complete),
+        Some(Condition::Complete(complete)) => Some((*complete).clone()),
         _ => None,
     }
 }

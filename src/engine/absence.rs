@@ -1,0 +1,225 @@
+//! From what is not there, or not whole, to what is concluded of it: deleted runs, checkpoints that
+//! are gone, broken or stuck.
+//!
+//! Nothing is concluded but from a listing without error of the same training folder.
+
+use std::collections::BTreeSet;
+
+use crate::model::checkpoint::Condition;
+use crate::model::event::Happening;
+use crate::model::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, RunId};
+use crate::model::journal::{Change, KnownRun, Standing};
+use crate::model::time::Moment;
+
+use super::world::{Run, World};
+use super::{Decisions, Effect, outcome, sightings};
+
+/// A known run that is missing from its own training folder was deleted, unless a folder that is
+/// still unknown may be it under another name.
+pub(super) fn conclude_gone_runs(
+    world: &mut World,
+    identity: FolderIdentity,
+    now: Moment,
+    out: &mut Decisions,
+) {
+    if world.journal_problem.is_some() {
+        world.missed_sightings = true;
+        return;
+    }
+    let may_be_renamed = |known: &KnownRun| {
+        let same = |(id, listed): (&RunId, &FolderIdentity)| {
+            *listed == known.identity && world.runs.get(id).is_none_or(|run| run.known.is_none())
+        };
+        world.listed.iter().any(same)
+    };
+    let missing: Vec<RunId> = world
+        .runs
+        .iter()
+        .filter(|(id, _)| !world.listed.contains_key(*id))
+        .filter(|(_, run)| {
+            let is_missing = |known: &KnownRun| {
+                !known.gone && known.training_folder == identity && !may_be_renamed(known)
+            };
+            run.known.as_ref().is_some_and(is_missing)
+        })
+        .map(|(id, _)| id.clone())
+        .collect();
+    for run in missing {
+        run_gone(world, &run, now, out);
+    }
+    conclude_leftovers(world, now, out);
+    let listed = &world.listed;
+    world.runs.retain(|id, run| run.known.is_some() || listed.contains_key(id));
+}
+
+/// What an analysis still worked on when its run was deleted is concluded when that has ended.
+pub(super) fn conclude_leftovers(world: &mut World, now: Moment, out: &mut Decisions) {
+    let is_gone = |id: &RunId| {
+        let known = world.runs.get(id).and_then(|run| run.known.as_ref());
+        known.is_some_and(|known| known.gone)
+    };
+    let owed: BTreeSet<RunId> = world
+        .pending
+        .iter()
+        .map(|(checkpoint, _)| checkpoint.run.clone())
+        .filter(|run| is_gone(run))
+        .collect();
+    for run in owed {
+        conclude_gone_checkpoints(world, &run, now, out);
+    }
+}
+
+pub(super) fn run_gone(world: &mut World, id: &RunId, now: Moment, out: &mut Decisions) {
+    let run = world.run_mut(id);
+    run.present.clear();
+    if let Some(known) = &mut run.known {
+        known.gone = true;
+        out.transaction.changes.push(Change::Run(known.clone()));
+    }
+    out.event(now, id, None, Happening::RunGone);
+    conclude_gone_checkpoints(world, id, now, out);
+}
+
+/// Pending contents whose files vanished, or whose name bears other content now, are gone; one
+/// that was tried already ends with its failure instead. A running analysis works on its pin, and
+/// its outcome decides.
+pub(super) fn conclude_gone_checkpoints(
+    world: &mut World,
+    id: &RunId,
+    now: Moment,
+    out: &mut Decisions,
+) {
+    let Some(run) = world.runs.get(id) else { return };
+    if !is_in_sight(world, run) {
+        return;
+    }
+    let vanished = |checkpoint: &CheckpointId, digest: &Digest| match run
+        .present
+        .get(&checkpoint.name)
+    {
+        None => true,
+        Some(_) => run.present_complete(checkpoint.name).is_some_and(|now| now.digest != *digest),
+    };
+    let gone: Vec<(CheckpointId, Digest)> = world
+        .pending_of(id)
+        .filter(|(checkpoint, digest)| !world.is_running(checkpoint, digest))
+        .filter(|(checkpoint, digest)| vanished(checkpoint, digest))
+        .cloned()
+        .collect();
+    for (checkpoint, digest) in gone {
+        lose(world, checkpoint, digest, now, out);
+    }
+}
+
+/// Whether the training folder that was listed last is the one that holds the run.
+fn is_in_sight(world: &World, run: &Run) -> bool {
+    let same = |known: &KnownRun| Some(known.training_folder) == world.training_identity;
+    world.training_problem.is_none() && run.known.as_ref().is_some_and(same)
+}
+
+/// A content that is no longer there: gone, or failed if it was tried before.
+fn lose(
+    world: &mut World,
+    checkpoint: CheckpointId,
+    digest: Digest,
+    now: Moment,
+    out: &mut Decisions,
+) {
+    if outcome::give_up_vanished(world, &checkpoint, &digest, now, out) {
+        return;
+    }
+    if let Some(content) = world.run_mut(&checkpoint.run).content_mut(checkpoint.name, &digest) {
+        content.standing = Standing::Gone;
+    }
+    out.event(now, &checkpoint.run, Some(checkpoint.name), Happening::CheckpointGone);
+    sightings::set_standing(world, checkpoint, digest, Standing::Gone, out);
+}
+
+/// Pending contents whose folder lost files and was left like that for a reconcile period: a
+/// rotation or a save that was cut short. They are not coming back.
+fn broken(world: &World, id: &RunId, now: Moment) -> Vec<(CheckpointId, Digest)> {
+    let patience = world.settings.watch.reconcile;
+    let in_sight = |run: &&Run| run.problem.is_none() && is_in_sight(world, run);
+    let Some(run) = world.runs.get(id).filter(in_sight) else { return Vec::new() };
+    let is_broken = |name: CheckpointName| {
+        run.present.get(&name).is_some_and(|present| {
+            matches!(present.condition, Condition::Incomplete { .. })
+                && now.since(present.unchanged_since.timestamp()) >= patience
+        })
+    };
+    let broken = world.pending_of(id).filter(|(checkpoint, digest)| {
+        is_broken(checkpoint.name) && !world.is_running(checkpoint, digest)
+    });
+    broken.cloned().collect()
+}
+
+/// Asks for another look at what seems broken: what was seen half a minute ago proves nothing now.
+pub(super) fn doubt_broken(world: &World, now: Moment, out: &mut Decisions) {
+    if world.pending.is_empty() || world.journal_problem.is_some() {
+        return;
+    }
+    let runs: BTreeSet<&RunId> =
+        world.pending.iter().map(|(checkpoint, _)| &checkpoint.run).collect();
+    for run in runs {
+        if !broken(world, run, now).is_empty() {
+            out.effects.push(Effect::RescanRun(run.clone()));
+        }
+    }
+}
+
+/// Concludes what a listing of the run that was made just now shows to be broken.
+pub(super) fn conclude_broken(world: &mut World, id: &RunId, now: Moment, out: &mut Decisions) {
+    for (checkpoint, digest) in broken(world, id, now) {
+        lose(world, checkpoint, digest, now, out);
+    }
+}
+
+/// Reports checkpoints that are not complete and made no progress for `stuck_after`, each once. One
+/// that is damaged will make none, so a reconcile period is enough for it.
+pub(super) fn report_stuck(world: &mut World, now: Moment, out: &mut Decisions) {
+    if world.journal_problem.is_some() {
+        return;
+    }
+    let watch = &world.settings.watch;
+    let (limit, damaged_limit) = (watch.stuck_after, watch.reconcile.min(watch.stuck_after));
+    let mut stuck = Vec::new();
+    for (id, run) in world.runs.iter().filter(|(_, run)| may_be_stuck(run)) {
+        for (name, present) in &run.present {
+            let (limit, missing) = match &present.condition {
+                Condition::Incomplete { missing } => (limit, missing.clone()),
+                Condition::Damaged { problem } => (damaged_limit, vec![problem.clone()]),
+                _ => continue,
+            };
+            let checkpoint = CheckpointId { run: id.clone(), name: *name };
+            let is_reported = world.stuck.get(&checkpoint) == Some(&present.signature);
+            if !is_reported && now.since(present.quiet_since()) >= limit {
+                stuck.push((checkpoint, present.signature, missing));
+            }
+        }
+    }
+    for (checkpoint, signature, missing) in stuck {
+        // Asked late, because it needs all runs.
+        if is_shadow(world, &checkpoint.run) {
+            continue;
+        }
+        let (run, name) = (checkpoint.run.clone(), checkpoint.name);
+        world.stuck.insert(checkpoint.clone(), signature);
+        out.transaction.changes.push(Change::StuckReported { checkpoint, signature });
+        out.event(now, &run, Some(name), Happening::CheckpointStuck { missing });
+    }
+}
+
+/// Whether somebody waits for this run's checkpoints: also for those of a run that has none that
+/// is complete and so is not known yet, but not for those of an old one.
+fn may_be_stuck(run: &Run) -> bool {
+    run.problem.is_none() && (run.known.is_none() || run.is_live())
+}
+
+/// Whether a run is another rank's folder. A shadow has nothing of a model anywhere; a sibling that
+/// is known has shown something.
+pub(super) fn is_shadow(world: &World, id: &RunId) -> bool {
+    let Some(run) = world.runs.get(id).filter(|run| run.known.is_none()) else { return false };
+    let others = world.runs.iter().filter(|(other, _)| *other != id);
+    let siblings = others.map(|(other, run)| (other, run.known.is_some() || run.holds_model));
+    crate::recognize::rank_shadow(id, run.holds_model, siblings).is_some()
+}

@@ -19,6 +19,10 @@ mod worker;
 
 #[cfg(test)]
 mod testing;
+#[cfg(test)]
+pub(crate) use files::denied;
+#[cfg(test)]
+pub(crate) use worker::by_hand;
 
 use std::path::PathBuf;
 use std::time::Duration;

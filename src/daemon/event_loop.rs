@@ -276,7 +276,8 @@ impl Loop {
     }
 }
 
-fn translate(seen: WatchEvent) -> Event {
+/// Turns what the watch worker tells into what the decider takes.
+pub(super) fn translate(seen: WatchEvent) -> Event {
     match seen {
         WatchEvent::TrainingFolder(folder) => Event::TrainingFolder(folder),
         WatchEvent::Run(sighting) => Event::Run(sighting),

@@ -1,12 +1,14 @@
-//! The promise of checkpoints, held against random histories: the real scan on a real file system,
-//! the real decider, and a journal that survives restarts.
+//! The promise of checkpoints, held against random histories: the real worker and scan on a real
+//! file system, the real decider, and a journal that survives restarts.
 //!
 //! A trainer creates, fills, saves again, rotates, renames and deletes; hints about it are dropped,
-//! repeated and late; the training folder is unmounted and comes back; the daemon dies and starts
-//! again. Whatever happens: nothing is analyzed that never was complete, nothing is gone while the
-//! folder is unmounted, and in the end every content that was seen complete has exactly one
-//! observation or is gone, and everything that lies there complete was seen.
+//! repeated and late; the training folder is unmounted and comes back, folders cannot be read for a
+//! while; the daemon dies and starts again. Whatever happens: nothing is analyzed that never was
+//! complete, a full scan finds whatever is complete, nothing is gone while it is unmounted or
+//! unreadable, and in the end every content that was seen complete has exactly one observation or
+//! is gone.
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -20,18 +22,22 @@ use proptest::{collection, prop_oneof};
 
 use crate::engine::memory_journal::MemoryJournal;
 use crate::engine::{self, Effect, Event, World};
+use crate::model::Timestamp;
 use crate::model::analysis::{
     AnalysisOrder, AnalysisOutcome, AnalysisResult, FailureClass, ProgramFacts, ProgramKind,
 };
 use crate::model::checkpoint::{Condition, TrainingFolder};
 use crate::model::event::Happening;
-use crate::model::ids::{Digest, RunId};
-use crate::model::journal::Standing;
+use crate::model::ids::{CheckpointId, Digest, RunId};
+use crate::model::journal::{KnownCheckpoint, Standing};
 use crate::model::measurement::{Report, ReportSource};
 use crate::model::status::{DaemonStatus, Readiness};
 use crate::model::time::Moment;
 use crate::settings::Settings;
-use crate::watch::{ScanProblem, Scanner, WatchConfig, signature_of};
+use crate::watch::by_hand::{Hint, WorkerByHand};
+use crate::watch::{Control, Scanner, WatchConfig, WatchEvent, denied, signature_of};
+
+use super::event_loop::translate;
 
 /// More histories for a longer look: `RUNSCRIBE_MODEL_CASES=100000 cargo test model_test`.
 const CASES: u32 = 2000;
@@ -57,8 +63,14 @@ enum Move {
     Rename { run: usize },
     /// Puts an empty folder in the training folder's place, or takes it away again.
     Mount,
-    /// A hint about a run survived (or came late, or twice).
-    Look { run: usize },
+    /// One of the hints that wait arrives.
+    Hint { which: usize },
+    /// One of them arrives and will come again.
+    HintTwice { which: usize },
+    /// All hints that wait are dropped, with or without a word about it.
+    DropHints { says_so: bool },
+    /// The training folder, a run or a checkpoint cannot be read any more, or all can again.
+    Lock { run: usize, step: usize, depth: u8 },
     /// Everything is scanned.
     Reconcile,
     /// The oldest analysis ends.
@@ -80,7 +92,11 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
         1 => run.clone().prop_map(|run| Move::DeleteRun { run }),
         1 => run.clone().prop_map(|run| Move::Rename { run }),
         1 => Just(Move::Mount),
-        5 => run.prop_map(|run| Move::Look { run }),
+        8 => (0..64_usize).prop_map(|which| Move::Hint { which }),
+        2 => (0..64_usize).prop_map(|which| Move::HintTwice { which }),
+        1 => (0..2_u8).prop_map(|says_so| Move::DropHints { says_so: says_so == 1 }),
+        1 => (run, 0..STEPS.len(), 0..3_u8)
+            .prop_map(|(run, step, depth)| Move::Lock { run, step, depth }),
         3 => Just(Move::Reconcile),
         4 => (0..8_u8).prop_map(|how| Move::End { how }),
         2 => (1..90_u8).prop_map(|minutes| Move::Later { minutes }),
@@ -93,10 +109,16 @@ fn moves() -> impl Strategy<Value = Vec<Move>> {
 struct Play {
     folder: tempfile::TempDir,
     settings: Arc<Settings>,
-    scanner: Scanner,
+    worker: WorkerByHand,
     world: World,
     now: Moment,
     orders: Vec<AnalysisOrder>,
+    /// What the kernel noticed and nobody was told yet.
+    hints: Vec<Hint>,
+    /// Runs that the decider wants looked at.
+    doubts: Vec<RunId>,
+    /// What cannot be read.
+    locked: Option<PathBuf>,
     journal: MemoryJournal,
     /// The names that the three runs bear now.
     runs: [String; 3],
@@ -119,13 +141,18 @@ impl Play {
         let settings = Arc::new(settings);
         let journal = MemoryJournal::new();
         let now = super::now();
+        NOW.set(now.timestamp());
+        denied::only(BTreeSet::new());
         let mut play = Self {
-            scanner: scanner(&settings),
+            worker: worker(&settings),
             world: world(&settings, &journal, now),
             settings,
             folder,
             now,
             orders: Vec::new(),
+            hints: Vec::new(),
+            doubts: Vec::new(),
+            locked: None,
             journal,
             runs: [0, 1, 2].map(|run| format!("family{run}_H64L2C128_20261123_06380{run}")),
             renames: 0,
@@ -153,7 +180,8 @@ impl Play {
     }
 
     fn event(&mut self, event: Event) {
-        let before = self.journal.events.len();
+        let before = self.journal.memory.checkpoints.clone();
+        let events_before = self.journal.events.len();
         // The end of an analysis may conclude what was seen before the unmount.
         let from_a_look = !matches!(event, Event::Analyzed(_));
         for effect in engine::step(&mut self.world, event, self.now) {
@@ -164,15 +192,48 @@ impl Play {
                     assert!(self.ever_complete.contains(digest), "never complete: {order:?}");
                     self.orders.push(*order);
                 }
-                // The worker looks again by itself at the next hint or full scan.
-                Effect::RescanRun(_) | Effect::RescanAll(_) | Effect::ReadRunFacts(_) => {}
+                Effect::RescanRun(run) => self.doubts.push(run),
+                Effect::RescanAll(_) | Effect::ReadRunFacts(_) => {}
             }
         }
-        if !self.mounted && from_a_look {
-            let concludes =
-                |event: &Happening| matches!(event, Happening::CheckpointGone | Happening::RunGone);
-            let new = self.journal.events.get(before..).unwrap_or_default();
-            assert!(!new.iter().any(concludes), "gone while unmounted: {new:?}");
+        if from_a_look {
+            let new = self.journal.events.get(events_before..).unwrap_or_default();
+            self.check_gone(&before, new);
+        }
+    }
+
+    /// What cannot be seen is never concluded to be gone.
+    fn check_gone(&self, before: &[KnownCheckpoint], new: &[Happening]) {
+        let concludes =
+            |event: &Happening| matches!(event, Happening::CheckpointGone | Happening::RunGone);
+        assert!(self.mounted || !new.iter().any(concludes), "gone while unmounted: {new:?}");
+        let Some(locked) = self.locked.as_ref().filter(|locked| locked.exists()) else { return };
+        let was_gone = |one: &KnownCheckpoint| {
+            let same = |old: &&KnownCheckpoint| {
+                old.checkpoint == one.checkpoint && old.content.digest == one.content.digest
+            };
+            before.iter().find(same).is_none_or(|old| old.standing == Standing::Gone)
+        };
+        let gone = self.journal.memory.checkpoints.iter();
+        for one in gone.filter(|one| one.standing == Standing::Gone && !was_gone(one)) {
+            let run = self.training().join(one.checkpoint.run.as_str());
+            let folder = run.join(one.checkpoint.name.to_string());
+            assert!(!folder.starts_with(locked), "gone while unreadable: {one:?}");
+        }
+    }
+
+    /// Takes in what the worker tells.
+    fn told(&mut self, events: Vec<WatchEvent>) {
+        for event in events {
+            self.event(translate(event));
+        }
+    }
+
+    /// Carries out what the decider asked for.
+    fn look_again(&mut self) {
+        for run in std::mem::take(&mut self.doubts) {
+            let told = self.worker.order(Control::RescanRun(run));
+            self.told(told);
         }
     }
 
@@ -190,17 +251,31 @@ impl Play {
     }
 
     fn apply(&mut self, next: Move) {
+        self.look_again();
         match next {
             Move::Fill { run, step, content } => self.fill(run, step, content),
             Move::Save { run, step, content } => self.save(run, step, content),
             Move::LoseWeights { run, step } => {
                 remove_file(&self.checkpoint(run, step).join("model.safetensors"));
+                self.hints.push(Hint::Changed(self.seen_at(run, Some(step))));
             }
-            Move::Delete { run, step } => remove_folder(&self.checkpoint(run, step)),
-            Move::DeleteRun { run } => remove_folder(&self.disk().join(&self.runs[run])),
+            Move::Delete { run, step } => {
+                remove_folder(&self.checkpoint(run, step));
+                self.hints.push(Hint::Lost(self.seen_at(run, Some(step))));
+            }
+            Move::DeleteRun { run } => {
+                remove_folder(&self.disk().join(&self.runs[run]));
+                self.hints.push(Hint::Lost(self.seen_at(run, None)));
+            }
             Move::Rename { run } => self.rename(run),
             Move::Mount => self.mount(),
-            Move::Look { run } => self.look(&RunId::new(self.runs[run].clone())),
+            Move::Hint { which } => self.hint(which, false),
+            Move::HintTwice { which } => self.hint(which, true),
+            Move::DropHints { says_so } => {
+                self.hints.clear();
+                self.hints.extend(says_so.then_some(Hint::Overflow));
+            }
+            Move::Lock { run, step, depth } => self.lock(run, step, depth),
             Move::Reconcile => self.reconcile(),
             Move::End { how } => self.end(how),
             Move::Later { minutes } => self.later(u64::from(minutes)),
@@ -208,39 +283,92 @@ impl Play {
         }
     }
 
+    /// Where the kernel would say that something happened.
+    fn seen_at(&self, run: usize, step: Option<usize>) -> PathBuf {
+        let run = self.training().join(&self.runs[run]);
+        step.map_or_else(|| run.clone(), |step| run.join(format!("checkpoint-{}", STEPS[step])))
+    }
+
     fn fill(&mut self, run: usize, step: usize, content: u8) {
         let folder = self.checkpoint(run, step);
         let stage = stage_of(&folder);
         if stage < STAGES {
             write_stage(&folder, stage, STEPS[step], content);
-            self.note_complete(run, step);
+            self.note_complete();
+            self.hints.push(Hint::Changed(self.seen_at(run, Some(step))));
+            if stage == 0 {
+                self.hint_at_new(run, step);
+            }
         }
     }
 
     fn save(&mut self, run: usize, step: usize, content: u8) {
         let folder = self.checkpoint(run, step);
         remove_folder(&folder);
+        self.hints.push(Hint::Lost(self.seen_at(run, Some(step))));
         (0..STAGES).for_each(|stage| write_stage(&folder, stage, STEPS[step], content));
-        self.note_complete(run, step);
+        self.note_complete();
+        self.hint_at_new(run, step);
     }
 
-    /// Asks a scanner of its own what lies there now.
-    fn note_complete(&mut self, run: usize, step: usize) {
+    /// A new folder shows in the folder around it; then it is watched, sooner or later.
+    fn hint_at_new(&mut self, run: usize, step: usize) {
+        let (run_folder, folder) = (self.seen_at(run, None), self.seen_at(run, Some(step)));
+        let new = [
+            Hint::Changed(self.training().to_owned()),
+            Hint::Watched(run_folder.clone()),
+            Hint::Changed(run_folder),
+            Hint::Watched(folder),
+        ];
+        self.hints.extend(new);
+    }
+
+    fn hint(&mut self, which: usize, comes_again: bool) {
+        if self.hints.is_empty() {
+            return;
+        }
+        let which = which % self.hints.len();
+        let hint = if comes_again { self.hints[which].clone() } else { self.hints.remove(which) };
+        let told = self.worker.hint(hint);
+        self.told(told);
+    }
+
+    fn lock(&mut self, run: usize, step: usize, depth: u8) {
+        let folder = match depth {
+            0 => self.training().to_owned(),
+            1 => self.seen_at(run, None),
+            _ => self.seen_at(run, Some(step)),
+        };
+        self.locked = self.locked.is_none().then_some(folder);
+        denied::only(self.locked.iter().cloned().collect());
+    }
+
+    /// Returns all that lies on the disk complete, mounted or not, as a scanner finds it that has
+    /// never looked before and may read everything.
+    fn complete_on_disk(&self) -> Vec<(CheckpointId, Digest)> {
+        denied::only(BTreeSet::new());
         let mut settings = WatchConfig::from(&*self.settings).scan_settings();
         settings.training = self.disk();
         let mut scanner = Scanner::new(settings);
-        scanner.list_training_folder();
-        let run = RunId::new(self.runs[run].clone());
-        let Ok(seen) = scanner.scan_run(&run, self.now.timestamp()) else { return };
-        for checkpoint in seen.checkpoints {
-            if let Condition::Complete(complete) = checkpoint.condition {
-                assert!(
-                    checkpoint.name.step() != Some(STEPS[step])
-                        || stage_of(&checkpoint.folder) == STAGES
-                );
-                self.ever_complete.insert(complete.digest.clone());
+        let mut complete = Vec::new();
+        if let TrainingFolder::Listed { runs, .. } = scanner.list_training_folder() {
+            for (run, _) in runs {
+                let Ok(seen) = scanner.scan_run(&run, self.now.timestamp()) else { continue };
+                for checkpoint in seen.checkpoints {
+                    let Condition::Complete(content) = checkpoint.condition else { continue };
+                    assert_eq!(stage_of(&checkpoint.folder), STAGES);
+                    let id = CheckpointId { run: run.clone(), name: checkpoint.name };
+                    complete.push((id, content.digest.clone()));
+                }
             }
         }
+        denied::only(self.locked.iter().cloned().collect());
+        complete
+    }
+
+    fn note_complete(&mut self) {
+        let complete = self.complete_on_disk();
+        self.ever_complete.extend(complete.into_iter().map(|(_, digest)| digest));
     }
 
     fn rename(&mut self, run: usize) {
@@ -248,7 +376,9 @@ impl Play {
         let name = format!("renamed{}_H64L2C128_20261124_00000{run}", self.renames);
         let (from, to) = (self.disk().join(&self.runs[run]), self.disk().join(&name));
         if fs::rename(from, to).is_ok() {
+            self.hints.push(Hint::Lost(self.seen_at(run, None)));
             self.runs[run] = name;
+            self.hints.push(Hint::Changed(self.seen_at(run, None)));
         }
     }
 
@@ -265,25 +395,17 @@ impl Play {
         self.mounted = !self.mounted;
     }
 
-    fn look(&mut self, run: &RunId) {
-        match self.scanner.scan_run(run, self.now.timestamp()) {
-            Ok(sighting) => self.event(Event::Run(sighting)),
-            Err(ScanProblem::Vanished) => {}
-            Err(ScanProblem::Unreadable(problem)) => {
-                self.event(Event::RunUnreadable { run: run.clone(), problem });
-            }
-        }
-    }
-
+    /// A full scan; whatever is complete and can be seen is known after it.
     fn reconcile(&mut self) {
-        let folder = self.scanner.list_training_folder();
-        let runs = match &folder {
-            TrainingFolder::Listed { runs, .. } => runs.clone(),
-            TrainingFolder::Missing | TrainingFolder::Unreadable(_) => Vec::new(),
-        };
-        self.event(Event::TrainingFolder(folder));
-        for (run, _) in runs {
-            self.look(&run);
+        let told = self.worker.reconcile();
+        self.told(told);
+        if !self.mounted || self.locked.is_some() {
+            return;
+        }
+        for (id, digest) in self.complete_on_disk() {
+            let is_it =
+                |one: &KnownCheckpoint| one.checkpoint == id && one.content.digest == digest;
+            assert!(self.journal.memory.checkpoints.iter().any(is_it), "missed: {id} {digest}");
         }
     }
 
@@ -315,6 +437,7 @@ impl Play {
 
     fn later(&mut self, minutes: u64) {
         self.now = self.now.after(Duration::from_mins(minutes));
+        NOW.set(self.now.timestamp());
         // Full scans come twice a minute.
         self.reconcile();
         self.event(Event::Tick);
@@ -322,7 +445,8 @@ impl Play {
 
     fn restart(&mut self) {
         self.orders.clear();
-        self.scanner = scanner(&self.settings);
+        self.doubts.clear();
+        self.worker = worker(&self.settings);
         self.world = world(&self.settings, &self.journal, self.now);
         self.start();
     }
@@ -332,16 +456,23 @@ impl Play {
         if !self.mounted {
             self.mount();
         }
-        for _ in 0..60 {
-            self.reconcile();
+        self.locked = None;
+        denied::only(BTreeSet::new());
+        for round in 0..60 {
+            self.look_again();
             while !self.orders.is_empty() {
                 self.end(9);
             }
             self.later(61);
+            let is_over =
+                |one: &KnownCheckpoint| matches!(one.standing, Standing::Observed | Standing::Gone);
+            if round > 1 && self.journal.memory.checkpoints.iter().all(is_over) {
+                break;
+            }
         }
     }
 
-    fn check(&mut self) {
+    fn check(&self) {
         let memory = &self.journal.memory;
         let mut observed = BTreeSet::new();
         for observation in &memory.observations {
@@ -359,25 +490,19 @@ impl Play {
             assert!(matches!(known.standing, Standing::Observed | Standing::Gone), "{known:?}");
             assert!(seen.insert(key), "announced twice: {known:?}");
         }
-        let runs = self.runs.clone();
-        for run in runs.map(RunId::new) {
-            let Ok(sighting) = self.scanner.scan_run(&run, self.now.timestamp()) else { continue };
-            for checkpoint in sighting.checkpoints {
-                let Condition::Complete(complete) = checkpoint.condition else { continue };
-                let id =
-                    crate::model::ids::CheckpointId { run: run.clone(), name: checkpoint.name };
-                assert!(
-                    observed.contains(&(id, complete.digest.clone())),
-                    "missed: {:?}",
-                    checkpoint.folder
-                );
-            }
+        for (id, digest) in self.complete_on_disk() {
+            assert!(observed.contains(&(id.clone(), digest)), "not observed: {id}");
         }
     }
 }
 
-fn scanner(settings: &Settings) -> Scanner {
-    Scanner::new(WatchConfig::from(settings).scan_settings())
+thread_local! {
+    /// The time of the play that this thread runs.
+    static NOW: Cell<Timestamp> = const { Cell::new(Timestamp::UNIX_EPOCH) };
+}
+
+fn worker(settings: &Settings) -> WorkerByHand {
+    WorkerByHand::new(WatchConfig::from(settings), || NOW.get())
 }
 
 fn world(settings: &Arc<Settings>, journal: &MemoryJournal, now: Moment) -> World {

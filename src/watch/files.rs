@@ -95,6 +95,8 @@ pub(super) fn folder_identity(path: &Path) -> io::Result<(FolderIdentity, FileTi
 /// Lists a folder. Any error makes the whole listing one: a name that is left out by mistake would
 /// look like a deleted file.
 pub(super) fn list(folder: &Path) -> io::Result<Names> {
+    #[cfg(test)]
+    denied::check(folder)?;
     let mut listed = Names::default();
     for entry in WalkDir::new(folder).min_depth(1).max_depth(1) {
         let entry = entry.map_err(walk_error)?;
@@ -260,5 +262,29 @@ pub(super) fn problem_with(what: &str, error: &io::Error) -> String {
         )
     } else {
         format!("`{what}` cannot be read: {error}")
+    }
+}
+
+/// Folders that may not be read, for tests: one that runs as root may read everything.
+#[cfg(test)]
+pub(crate) mod denied {
+    use std::cell::RefCell;
+    use std::collections::BTreeSet;
+    use std::io;
+    use std::path::{Path, PathBuf};
+
+    thread_local! {
+        static DENIED: RefCell<BTreeSet<PathBuf>> = const { RefCell::new(BTreeSet::new()) };
+    }
+
+    /// Forbids this thread to read these folders, and no others.
+    pub(crate) fn only(folders: BTreeSet<PathBuf>) {
+        DENIED.set(folders);
+    }
+
+    pub(crate) fn check(folder: &Path) -> io::Result<()> {
+        let is_denied = DENIED
+            .with_borrow(|denied| folder.ancestors().any(|ancestor| denied.contains(ancestor)));
+        if is_denied { Err(io::ErrorKind::PermissionDenied.into()) } else { Ok(()) }
     }
 }

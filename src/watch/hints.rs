@@ -195,7 +195,16 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    fn note_overflow(&self, reason: String) {
+    /// Notes that a folder was removed or renamed.
+    #[cfg(test)]
+    pub(super) fn note_lost(&self, folder: PathBuf) {
+        let mut pending = self.lock();
+        pending.folders.extend(folder.parent().map(ToOwned::to_owned));
+        pending.folders.insert(folder.clone());
+        pending.lost.insert(folder);
+    }
+
+    pub(super) fn note_overflow(&self, reason: String) {
         self.lock().collapse(reason);
         self.wake.notify_one();
     }

@@ -97,12 +97,12 @@ impl Keeper<'_> {
 
     fn renew(&mut self) {
         let Some(watcher) = &mut self.watcher else { return };
-        let watches = self.inbox.watches();
+        let desired = self.inbox.watches();
         self.watched.retain(|folder, wanted| {
             let answer = watcher.watch(folder, RecursiveMode::NonRecursive);
-            watches.progress();
+            desired.progress();
             let Err(error) = answer else { return true };
-            watches.not_watched(folder, *wanted, explained(folder, &error));
+            desired.not_watched(folder, *wanted, explained(folder, &error));
             false
         });
         self.inbox.note_renewed();

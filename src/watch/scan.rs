@@ -21,7 +21,7 @@ use crate::recognize::{
     CONFIG_FILE, RunEntry, TrainingEntry, choose_weights, entry_of_run_folder,
     entry_of_training_folder,
 };
-use record::{Change, Record, Visit};
+use record::{Change, Looked, Record, Visit};
 
 pub(super) use record::Change as ScanChange;
 
@@ -170,15 +170,16 @@ impl Scanner {
             let folder = known.sighting.folder.clone();
             let settle = self.settings.settle;
             let visit = Visit { name: *name, folder: &folder, bounds: &root, now, settle };
-            let (seen, changed) = match record::look(&visit, Some(known)) {
-                Ok(seen) => seen,
-                Err(known) => {
+            match record::look(&visit, Some(known)) {
+                Looked::Seen(seen, changed) => {
+                    record.checkpoints.insert(*name, seen);
+                    change = change.max(changed);
+                }
+                Looked::NotFound(known) => {
                     record.checkpoints.extend(known.map(|known| (*name, known)));
                     return None;
                 }
-            };
-            record.checkpoints.insert(*name, seen);
-            change = change.max(changed);
+            }
         }
         record.is_at(&root, run).then_some(change)
     }
@@ -289,12 +290,12 @@ impl Scanner {
                     checkpoints.insert(name, record);
                 }
                 record => match record::look(&visit, record) {
-                    Ok((record, changed)) => {
+                    Looked::Seen(record, changed) => {
                         change = change.max(changed);
                         checkpoints.insert(name, record);
                     }
-                    Err(None) => {}
-                    Err(Some(_vanished)) => change = Change::Content,
+                    Looked::NotFound(None) => {}
+                    Looked::NotFound(Some(_vanished)) => change = Change::Content,
                 },
             }
         }

@@ -34,7 +34,7 @@ const RENEW_EVERY: u64 = 10;
 /// of the kernel, an inotify that does not keep up) a full scan is made every two seconds, less
 /// often if it takes longer than 20 ms, but never less often than `reconcile`.
 pub fn run(config: WatchConfig, output: Sender<WatchEvent>, inbox: &Arc<Inbox>) {
-    let mut worker = Worker::new(config, output, inbox);
+    let mut worker = Worker::new(config, output, inbox, Timestamp::now);
     // The only reason to end is to have been asked to.
     let Err(Stopped) = worker.work();
     tracing::debug!("the watch worker has ended");
@@ -49,6 +49,8 @@ struct Worker {
     config: WatchConfig,
     output: Sender<WatchEvent>,
     inbox: Arc<Inbox>,
+    /// What time it is.
+    clock: fn() -> Timestamp,
     scanner: Scanner,
     due: DueLooks,
     next_reconcile: Instant,
@@ -67,8 +69,14 @@ struct Worker {
 }
 
 impl Worker {
-    fn new(config: WatchConfig, output: Sender<WatchEvent>, inbox: &Arc<Inbox>) -> Self {
+    fn new(
+        config: WatchConfig,
+        output: Sender<WatchEvent>,
+        inbox: &Arc<Inbox>,
+        clock: fn() -> Timestamp,
+    ) -> Self {
         Self {
+            clock,
             scanner: Scanner::new(config.scan_settings()),
             inbox: Arc::clone(inbox),
             config,
@@ -175,7 +183,7 @@ impl Worker {
         self.earliest_reconcile = ended + self.shortest_pause(took);
         self.tell_problem()?;
         self.tell(WatchEvent::Reconciled {
-            ended: Timestamp::now(),
+            ended: (self.clock)(),
             took,
             watches: self.inbox.watches().count(),
             backend: self.inbox.watches().backend(),
@@ -261,5 +269,7 @@ enum Telling {
     Everything,
 }
 
+#[cfg(test)]
+pub(crate) mod by_hand;
 #[cfg(test)]
 mod tests;

@@ -93,25 +93,28 @@ impl Record {
     }
 }
 
+/// What came of a look.
+#[derive(Debug)]
+pub(super) enum Looked {
+    /// It was seen, and how what is remembered of it changed.
+    Seen(Record, Change),
+    /// Its folder is not found; what was known of it is handed back.
+    NotFound(Option<Record>),
+}
+
 /// Looks at a checkpoint, reading only what must be read.
-///
-/// # Errors
-/// Its folder is not found; what was known of it is handed back.
-pub(super) fn look(
-    visit: &Visit<'_>,
-    known: Option<Record>,
-) -> Result<(Record, Change), Option<Record>> {
+pub(super) fn look(visit: &Visit<'_>, known: Option<Record>) -> Looked {
     match known {
         Some(known)
             if known.is_complete()
                 && known.holds_while_files_are_same()
                 && is_untouched(visit.folder, &known) =>
         {
-            Ok((known, Change::None))
+            Looked::Seen(known, Change::None)
         }
         known => match look_closely(visit, known.as_ref()) {
-            Some(seen) => Ok(seen),
-            None => Err(known),
+            Some((seen, change)) => Looked::Seen(seen, change),
+            None => Looked::NotFound(known),
         },
     }
 }
@@ -123,6 +126,8 @@ fn is_untouched(folder: &Path, known: &Record) -> bool {
 }
 
 fn stat_untouched(folder: &Path, known: &Record) -> io::Result<bool> {
+    #[cfg(test)]
+    files::denied::check(folder)?;
     // A path handle raises no "opened" event, so this does not wake the watcher.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let folder = rustix::fs::open(folder, flags, Mode::empty())?;

@@ -5,8 +5,6 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use super::{Stopped, Telling, Worker};
 use crate::model::checkpoint::{Condition, TrainingFolder};
 use crate::model::ids::{CheckpointName, FolderIdentity, RunId};
@@ -70,18 +68,14 @@ impl Worker {
         names: &[CheckpointName],
     ) -> Result<(), Stopped> {
         self.go_on()?;
-        match self.scanner.refresh_checkpoints(run, names, Timestamp::now()) {
-            Some(change) => {
-                self.attend_to_unfinished(run);
-                self.tell_run(run, change == ScanChange::Content)
-            }
+        let Some(change) = self.scanner.refresh_checkpoints(run, names, (self.clock)()) else {
             // Only the listing of the run's folder may say that a checkpoint is not there, and only
             // that of the training folder that it still is the same one.
-            None => {
-                self.inbox.note_folder(self.config.training.clone());
-                self.look_at_run(run, Thoroughness::New, Telling::Changes)
-            }
-        }
+            self.inbox.note_folder(self.config.training.clone());
+            return self.look_at_run(run, Thoroughness::New, Telling::Changes);
+        };
+        self.attend_to_unfinished(run);
+        self.tell_run(run, change == ScanChange::Content)
     }
 
     pub(super) fn look_at_run(
@@ -95,7 +89,7 @@ impl Worker {
             return Ok(());
         }
         self.watch_run(run);
-        match self.scanner.refresh_run(run, thoroughness, Timestamp::now()) {
+        match self.scanner.refresh_run(run, thoroughness, (self.clock)()) {
             Ok(change) => {
                 self.attend_to_unfinished(run);
                 let was_unreadable = self.told_unreadable.remove(run).is_some();
@@ -149,7 +143,7 @@ impl Worker {
 
     /// Notes when to look again at what settles or changed while it was read.
     fn plan_looks(&mut self, run: &RunId) {
-        let (now, time) = (Instant::now(), Timestamp::now());
+        let (now, time) = (Instant::now(), (self.clock)());
         for found in self.scanner.unfinished(run) {
             let wait = match found.sighting.condition {
                 Condition::Settling { until } => {

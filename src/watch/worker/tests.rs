@@ -377,7 +377,7 @@ fn scanning_without_hints_is_bounded_in_both_directions() {
     };
     let pause = |reconcile, took_ms| {
         let (sender, _events) = channel(1);
-        let worker = Worker::new(config(reconcile), sender, &Arc::default());
+        let worker = Worker::new(config(reconcile), sender, &Arc::default(), Timestamp::now);
         worker.pause_after(Duration::from_millis(took_ms)).as_millis()
     };
     assert_eq!(pause(30, 1), 2_000);
@@ -392,7 +392,8 @@ fn scanning_without_hints_is_bounded_in_both_directions() {
 fn a_refused_watch_is_told_once_and_makes_full_scans_frequent() {
     let project = Project::new();
     let (sender, mut events) = channel(16);
-    let mut worker = Worker::new(project.config(Backend::Inotify), sender, &Arc::default());
+    let mut worker =
+        Worker::new(project.config(Backend::Inotify), sender, &Arc::default(), Timestamp::now);
     worker.next_reconcile = Instant::now() + Duration::from_hours(1);
     worker.inbox.watches().refuse(true);
     worker.tell_problem().unwrap();
@@ -413,7 +414,8 @@ fn a_refused_watch_is_told_once_and_makes_full_scans_frequent() {
 fn a_kernel_that_takes_long_to_watch_makes_full_scans_frequent() {
     let project = Project::new();
     let (sender, mut events) = channel(16);
-    let mut worker = Worker::new(project.config(Backend::Inotify), sender, &Arc::default());
+    let mut worker =
+        Worker::new(project.config(Backend::Inotify), sender, &Arc::default(), Timestamp::now);
     worker.reconcile(Telling::Changes).unwrap();
     assert!(worker.wake_at() <= Instant::now() + crate::watch::watches::PATIENCE);
     worker.inbox.watches().hold_up(crate::watch::watches::PATIENCE);
@@ -430,7 +432,8 @@ fn a_kernel_that_takes_long_to_watch_makes_full_scans_frequent() {
 fn lost_hints_bring_a_full_scan_soon_but_not_without_a_pause() {
     let project = Project::new();
     let (sender, mut events) = channel(64);
-    let mut worker = Worker::new(project.config(Backend::Inotify), sender, &Arc::default());
+    let mut worker =
+        Worker::new(project.config(Backend::Inotify), sender, &Arc::default(), Timestamp::now);
     worker.reconcile(Telling::Changes).unwrap();
     for _ in 0..5 {
         let overflow = Some("the queue overflowed".to_owned());
@@ -452,7 +455,8 @@ fn a_checkpoint_is_missed_only_in_a_listing_of_the_same_training_folder() {
     let project = Project::new();
     save_checkpoint(&project.run(RUN), 20, 1);
     let (sender, mut events) = channel(64);
-    let mut worker = Worker::new(project.config(Backend::Poll), sender, &Arc::default());
+    let mut worker =
+        Worker::new(project.config(Backend::Poll), sender, &Arc::default(), Timestamp::now);
     let folder = project.run(RUN).join("checkpoint-20");
     let mut told = |worker: &mut Worker| -> Vec<WatchEvent> {
         worker.inbox.note_folder(folder.clone());

@@ -357,7 +357,7 @@ fn commit(world: &mut World, observation: Observation, now: Moment, out: &mut De
     if let Some(content) = run.content_mut(checkpoint.name, &digest) {
         content.standing = Standing::Observed;
     }
-    run.observations.push(observation.clone());
+    run.observe(observation.clone());
     world.pending.remove(&(checkpoint, digest));
     documents::observed(world, &observation, now, out);
     out.transaction.changes.push(Change::Observed(Box::new(observation)));

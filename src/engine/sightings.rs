@@ -206,7 +206,7 @@ fn remember_present(run: &mut Run, sightings: Vec<CheckpointSighting>, now: Mome
                 unchanged_since: same.map_or(now, |old| old.unchanged_since),
                 stale: false,
             };
-            (seen.name, present)
+            (seen.name, Box::new(present))
         })
         .collect::<BTreeMap<_, _>>();
 }
@@ -260,7 +260,7 @@ fn take_complete(
     };
     let entry =
         Content { complete, standing: standing.clone(), first_complete: now, interruptions: 0 };
-    world.run_mut(&id.run).contents.entry(id.name).or_default().push(entry);
+    world.run_mut(&id.run).add_content(id.name, entry);
     if standing == Standing::Pending {
         world.pending.insert((id, digest));
     } else {

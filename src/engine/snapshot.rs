@@ -1,5 +1,7 @@
 //! The status snapshot, computed from the world on demand.
 
+use std::cmp::Reverse;
+
 use crate::model::checkpoint::Condition;
 use crate::model::ids::{CheckpointId, CheckpointName, RunId};
 use crate::model::journal::Standing;
@@ -21,13 +23,9 @@ const SHOWN_INCOMPLETE: usize = 10;
 
 /// Returns what the daemon knows at this moment.
 pub fn snapshot(world: &World, now: Moment) -> Status {
-    let mut runs: Vec<(Option<crate::model::Timestamp>, RunStatus)> = world
-        .runs
-        .iter()
-        .filter(|(_, run)| run.known.is_some() || !run.present.is_empty())
-        .map(|(id, run)| (run.newest_change, run_status(world, id, run)))
-        .collect();
-    runs.sort_by(|left, right| right.0.cmp(&left.0).then_with(|| left.1.run.cmp(&right.1.run)));
+    let shown = |(_, run): &(&RunId, &Run)| run.known.is_some() || !run.present.is_empty();
+    let mut runs: Vec<(&RunId, &Run)> = world.runs.iter().filter(shown).collect();
+    runs.sort_by_key(|(id, run)| (Reverse(run.newest_change), *id));
     let mut daemon = world.daemon.clone();
     daemon.uptime_seconds = now.since(world.started.timestamp()).as_secs();
     daemon.journal_problem.clone_from(&world.journal_problem);
@@ -40,7 +38,7 @@ pub fn snapshot(world: &World, now: Moment) -> Status {
     };
     Status {
         time: now.to_string(),
-        runs: runs.into_iter().map(|(_, status)| status).collect(),
+        runs: runs.into_iter().map(|(id, run)| run_status(world, id, run)).collect(),
         analysis: world.readiness.clone(),
         queue: queue_entries(world, now),
         running: world.running.iter().map(running).collect(),

@@ -59,7 +59,8 @@ pub struct World {
 #[derive(Debug, Default)]
 pub(crate) struct Run {
     pub(crate) known: Option<KnownRun>,
-    pub(crate) present: BTreeMap<CheckpointName, Present>,
+    /// Boxed: a node of the map has room for eleven, and most runs have a few.
+    pub(crate) present: BTreeMap<CheckpointName, Box<Present>>,
     pub(crate) contents: BTreeMap<CheckpointName, Vec<Content>>,
     /// Oldest first.
     pub(crate) observations: Vec<Observation>,
@@ -140,6 +141,20 @@ impl Run {
         contents.iter_mut().find(|content| content.complete.digest == *digest)
     }
 
+    /// Adds a content that bears a name. Nearly all names bear one only, so there is no room for
+    /// more.
+    pub(crate) fn add_content(&mut self, name: CheckpointName, content: Content) {
+        let contents = self.contents.entry(name).or_default();
+        contents.reserve_exact(1);
+        contents.push(content);
+    }
+
+    /// Adds the newest observation. Observations are large, so there is no room for more.
+    pub(crate) fn observe(&mut self, observation: Observation) {
+        self.observations.reserve_exact(1);
+        self.observations.push(observation);
+    }
+
     /// Returns what lies on disk under a name, if it is complete.
     pub(crate) fn present_complete(
         &self,
@@ -191,7 +206,7 @@ impl World {
         }
         for observation in memory.observations {
             let run = observation.checkpoint.run.clone();
-            world.run_mut(&run).observations.push(observation);
+            world.run_mut(&run).observe(observation);
         }
         for (run, kind, file) in memory.notes {
             world.run_mut(&run).notes.insert(kind, file);
@@ -221,8 +236,7 @@ impl World {
             self.pending.insert((checkpoint.clone(), content.digest.clone()));
         }
         let content = Content { complete: content, standing, first_complete, interruptions };
-        let run = self.run_mut(&checkpoint.run);
-        run.contents.entry(checkpoint.name).or_default().push(content);
+        self.run_mut(&checkpoint.run).add_content(checkpoint.name, content);
     }
 
     /// Whether an order for this content has not come to its end.

@@ -104,6 +104,7 @@ fn connect(path: &Path, unchanging: bool) -> Result<Connection, OpenError> {
     let connection = opened.map_err(|error| OpenError::sqlite(path, error))?;
     connection
         .busy_timeout(Duration::from_secs(5))
+        .and_then(|()| connection.pragma_update(None, "cache_size", super::journal::CACHE_KIB))
         .map_err(|error| OpenError::sqlite(path, error))?;
     Ok(connection)
 }

@@ -110,6 +110,10 @@ impl From<rusqlite::Error> for CommitError {
     }
 }
 
+/// Memory for pages of the journal, in KiB as SQLite's negative numbers say: all of it is read once,
+/// at the start, and then a few rows at a time are written.
+pub(super) const CACHE_KIB: i64 = -256;
+
 impl Journal {
     /// Opens the journal of a state folder, makes folder and journal if there is none, brings an
     /// older one up to date, and returns it with all that it remembers.
@@ -228,6 +232,7 @@ fn connect(path: &Path) -> rusqlite::Result<Connection> {
     })?;
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "foreign_keys", true)?;
+    connection.pragma_update(None, "cache_size", CACHE_KIB)?;
     Ok(connection)
 }
 

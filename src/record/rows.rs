@@ -267,11 +267,12 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
         journal: fact(&read, "journal")?.unwrap_or_default(),
         fresh: fact(&read, "first_scan")?.is_none(),
         last_seq: last_seq(&read)?,
-        runs: rows(&read, "SELECT run, body FROM runs ORDER BY id", |row| {
+        runs: rows(&read, "runs", "SELECT run, body FROM runs ORDER BY id", |row| {
             Ok(KnownRun { run: run_id(row, 0)?, ..body::<KnownRun>(row, 1)? })
         })?,
         checkpoints: rows(
             &read,
+            "checkpoints",
             "SELECT run, checkpoint, content, standing, first_complete FROM checkpoints
              ORDER BY id",
             |row| {
@@ -285,33 +286,44 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
         )?,
         observations: rows(
             &read,
+            "observations",
             "SELECT run, checkpoint, body, time FROM observations ORDER BY id",
             |row| {
                 let made: Observation = body(row, 2)?;
                 Ok(Observation { checkpoint: checkpoint_id(row)?, time: moment(row, 3)?, ..made })
             },
         )?,
-        stuck: rows(&read, "SELECT run, checkpoint, signature FROM stuck", |row| {
+        stuck: rows(&read, "stuck", "SELECT run, checkpoint, signature FROM stuck", |row| {
             // A signature has 64 bits, and SQLite's numbers have a sign.
             Ok((checkpoint_id(row)?, row.get::<_, String>(2)?.parse().unwrap_or_default()))
         })?,
-        notes: rows(&read, "SELECT run, kind, file FROM notes ORDER BY id", |row| {
+        notes: rows(&read, "notes", "SELECT run, kind, file FROM notes ORDER BY id", |row| {
             Ok((run_id(row, 0)?, row.get(1)?, row.get(2)?))
         })?,
         rejected_model_types: rows(
             &read,
+            "rejected_model_types",
             "SELECT model_type, protocol FROM rejected_model_types ORDER BY model_type",
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?,
     })
 }
 
+/// Reads a whole table into room that is exactly large enough: what thousands of rows leave unused
+/// would stay with the process for good.
 fn rows<T>(
     connection: &Connection,
+    table: &str,
     sql: &str,
     read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
 ) -> rusqlite::Result<Vec<T>> {
-    connection.prepare(sql)?.query_map([], read)?.collect()
+    let count = connection
+        .query_row(&format!("SELECT count(*) FROM {table}"), [], |row| row.get::<_, i64>(0))?;
+    let mut found = Vec::with_capacity(usize::try_from(count).unwrap_or(0));
+    for row in connection.prepare(sql)?.query_map([], read)? {
+        found.push(row?);
+    }
+    Ok(found)
 }
 
 fn run_id(row: &Row<'_>, column: usize) -> rusqlite::Result<RunId> {

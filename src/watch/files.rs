@@ -92,6 +92,30 @@ pub(super) fn folder_identity(path: &Path) -> io::Result<(FolderIdentity, FileTi
     Ok((identity, FileTime(metadata.mtime(), metadata.mtime_nsec())))
 }
 
+/// When a folder's list of entries changed, and when it was changed in any way: a list that was read
+/// before holds as long as both are the same.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FolderTimes {
+    modified: FileTime,
+    changed: FileTime,
+}
+
+impl FolderTimes {
+    /// Asks for the times of a folder.
+    pub(super) fn of(folder: &Path) -> io::Result<Self> {
+        let metadata = std::fs::metadata(folder)?;
+        Ok(Self {
+            modified: FileTime(metadata.mtime(), metadata.mtime_nsec()),
+            changed: FileTime(metadata.ctime(), metadata.ctime_nsec()),
+        })
+    }
+
+    /// Returns the later one.
+    pub(super) fn newest(self) -> FileTime {
+        self.modified.max(self.changed)
+    }
+}
+
 /// Lists a folder. Any error makes the whole listing one: a name that is left out by mistake would
 /// look like a deleted file.
 pub(super) fn list(folder: &Path) -> io::Result<Names> {

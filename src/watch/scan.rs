@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use regex::Regex;
 
 use super::facts::FolderStats;
-use super::files::{self, Name, Names};
+use super::files::{self, FolderTimes, Name, Names};
 use crate::model::checkpoint::{CheckpointSighting, RunSighting, TrainingFolder};
 use crate::model::ids::{CheckpointName, FolderIdentity, RunId};
 use crate::recognize::{
@@ -66,6 +66,7 @@ pub struct Scanner {
     root: Option<PathBuf>,
     runs: BTreeMap<RunId, RunRecord>,
     reported_names: BTreeSet<PathBuf>,
+    lists_anew: bool,
 }
 
 /// What is remembered of one run.
@@ -73,7 +74,10 @@ pub struct Scanner {
 struct RunRecord {
     identity: FolderIdentity,
     training_folder: FolderIdentity,
-    checkpoints: BTreeMap<CheckpointName, Record>,
+    /// The times of its folder when it was listed, if they prove that another list would be equal.
+    listed_at: Option<FolderTimes>,
+    /// Boxed: a node of the map has room for eleven, and most runs have a few.
+    checkpoints: BTreeMap<CheckpointName, Box<Record>>,
 }
 
 impl RunRecord {
@@ -90,7 +94,13 @@ impl RunRecord {
 impl Scanner {
     /// Makes a scanner that has seen nothing yet.
     pub fn new(settings: ScanSettings) -> Self {
-        Self { settings, root: None, runs: BTreeMap::new(), reported_names: BTreeSet::new() }
+        Self {
+            settings,
+            root: None,
+            runs: BTreeMap::new(),
+            reported_names: BTreeSet::new(),
+            lists_anew: true,
+        }
     }
 
     /// Makes a scanner for runs in a folder whose real path is known.
@@ -106,6 +116,13 @@ impl Scanner {
     /// Changes the quiet time of final models.
     pub fn set_settle(&mut self, settle: Duration) {
         self.settings.settle = settle;
+    }
+
+    /// Says whether runs' folders are listed at each look, or only when their times changed. The
+    /// times suffice on a local disk, and opening a folder raises events for whoever watches it;
+    /// a network file system may tell old times for a while.
+    pub(super) fn list_anew(&mut self, lists_anew: bool) {
+        self.lists_anew = lists_anew;
     }
 
     /// Lists the runs. What is remembered of runs that are gone is dropped.
@@ -140,6 +157,11 @@ impl Scanner {
         thoroughness: Thoroughness,
         now: Timestamp,
     ) -> Result<Change, ScanProblem> {
+        if thoroughness == Thoroughness::All
+            && let Some(change) = self.refresh_as_listed(run, now)
+        {
+            return Ok(change);
+        }
         let refreshed = self.try_refresh_run(run, thoroughness, now);
         refreshed.map_err(|error| {
             if error.kind() == io::ErrorKind::NotFound {
@@ -259,6 +281,17 @@ impl Scanner {
         }
     }
 
+    /// Looks at the checkpoints that the last list of a run named, if another one would be equal.
+    fn refresh_as_listed(&mut self, run: &RunId, now: Timestamp) -> Option<Change> {
+        let record = self.runs.get(run).filter(|_| !self.lists_anew)?;
+        let times = FolderTimes::of(&self.root.as_ref()?.join(run.as_str())).ok()?;
+        if record.listed_at != Some(times) {
+            return None;
+        }
+        let names: Vec<CheckpointName> = record.checkpoints.keys().copied().collect();
+        self.refresh_checkpoints(run, &names, now)
+    }
+
     fn try_refresh_run(
         &mut self,
         run: &RunId,
@@ -269,12 +302,15 @@ impl Scanner {
         let folder = root.join(run.as_str());
         let (training_folder, _) = files::folder_identity(&root)?;
         let (identity, _) = files::folder_identity(&folder)?;
+        let times = FolderTimes::of(&folder)?;
         let names = files::list(&folder)?;
         self.report_odd_name(&folder, names.not_utf8.as_deref());
         let found = checkpoints_in(run, &folder, &root, &names);
         let known = self.runs.remove(run).filter(|known| known.identity == identity);
         let mut change = if known.is_some() { Change::None } else { Change::Content };
         let mut before = known.map(|known| known.checkpoints).unwrap_or_default();
+        let is_plain = found.values().all(|place| place.inode.is_some());
+        let listed_at = (is_plain && record::is_trusted(times.newest(), now)).then_some(times);
         let mut checkpoints = BTreeMap::new();
         for (name, place) in found {
             let visit = Visit {
@@ -303,7 +339,8 @@ impl Scanner {
         if !before.is_empty() {
             change = Change::Content;
         }
-        self.runs.insert(run.clone(), RunRecord { identity, training_folder, checkpoints });
+        let record = RunRecord { identity, training_folder, listed_at, checkpoints };
+        self.runs.insert(run.clone(), record);
         if files::folder_identity(&folder)?.0 != identity {
             return Err(io::Error::other("it was replaced while it was listed"));
         }

@@ -57,6 +57,7 @@ struct State {
     /// Since when the keeper has got no further although there are orders.
     waiting_since: Option<Instant>,
     wants_inotify: bool,
+    on_network: bool,
     is_renewal_due: bool,
     watched: u64,
     /// Why inotify cannot be used at all.
@@ -88,12 +89,14 @@ pub(super) struct Orders {
 impl Watches {
     /// Turns inotify on or off for this training folder, as the setting and its file system ask.
     pub(super) fn choose_backend(&self, setting: Backend, folder: &Path) {
+        let on_network = network_file_system(folder).is_some();
         let wants_inotify = match setting {
             Backend::Inotify => true,
             Backend::Poll => false,
-            Backend::Auto => network_file_system(folder).is_none(),
+            Backend::Auto => !on_network,
         };
         let mut state = self.lock();
+        state.on_network = on_network;
         if !wants_inotify {
             state.wanted.clear();
             state.refused.clear();
@@ -114,6 +117,11 @@ impl Watches {
         } else {
             WatchBackend::Poll
         }
+    }
+
+    /// Returns whether the training folder lies on a network file system.
+    pub(super) fn is_on_network(&self) -> bool {
+        self.lock().on_network
     }
 
     /// Returns how many folders are watched.

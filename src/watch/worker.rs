@@ -23,7 +23,7 @@ use plan::{DueLooks, Todo};
 const POLL_AT_LEAST: Duration = Duration::from_secs(2);
 /// … but so rarely that scanning takes at most one part in so many of one core.
 const POLL_SHARE: u32 = 100;
-/// Every so many full scans all watches are made anew.
+/// Every so many full scans all watches are made anew, and all folders are listed.
 const RENEW_EVERY: u64 = 10;
 
 /// Watches the training folder until the inbox says stop or the receiver of events is dropped.
@@ -171,9 +171,12 @@ impl Worker {
         }
         self.inbox.watches().choose_backend(self.config.backend, &self.config.training);
         self.reconciles += 1;
-        if self.reconciles.is_multiple_of(RENEW_EVERY) {
+        let believes_nothing = self.reconciles.is_multiple_of(RENEW_EVERY);
+        if believes_nothing {
             self.inbox.watches().renew();
         }
+        let is_on_network = self.inbox.watches().is_on_network();
+        self.scanner.list_anew(believes_nothing || is_on_network);
         self.due.clear();
         for (run, _) in self.look_at_training_folder(telling)? {
             self.look_at_run(&run, Thoroughness::All, telling)?;

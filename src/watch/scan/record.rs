@@ -97,13 +97,13 @@ impl Record {
 #[derive(Debug)]
 pub(super) enum Looked {
     /// It was seen, and how what is remembered of it changed.
-    Seen(Record, Change),
+    Seen(Box<Record>, Change),
     /// Its folder is not found; what was known of it is handed back.
-    NotFound(Option<Record>),
+    NotFound(Option<Box<Record>>),
 }
 
 /// Looks at a checkpoint, reading only what must be read.
-pub(super) fn look(visit: &Visit<'_>, known: Option<Record>) -> Looked {
+pub(super) fn look(visit: &Visit<'_>, known: Option<Box<Record>>) -> Looked {
     match known {
         Some(known)
             if known.is_complete()
@@ -112,8 +112,8 @@ pub(super) fn look(visit: &Visit<'_>, known: Option<Record>) -> Looked {
         {
             Looked::Seen(known, Change::None)
         }
-        known => match look_closely(visit, known.as_ref()) {
-            Some((seen, change)) => Looked::Seen(seen, change),
+        known => match look_closely(visit, known.as_deref()) {
+            Some((seen, change)) => Looked::Seen(Box::new(seen), change),
             None => Looked::NotFound(known),
         },
     }
@@ -224,7 +224,12 @@ fn judge(
 fn is_old_enough(stats: &FolderStats, folder_modified: FileTime, now: Timestamp) -> bool {
     let newest =
         stats.newest_key_modification().map_or(folder_modified, |time| time.max(folder_modified));
-    newest.timestamp().checked_add(TIMESTAMP_STEP).is_ok_and(|trusted_from| trusted_from <= now)
+    is_trusted(newest, now)
+}
+
+/// Returns whether a time is so long ago that a change since then would have another one.
+pub(super) fn is_trusted(time: FileTime, now: Timestamp) -> bool {
+    time.timestamp().checked_add(TIMESTAMP_STEP).is_ok_and(|trusted_from| trusted_from <= now)
 }
 
 /// Makes the record of a folder that is there and cannot be listed.

@@ -369,6 +369,30 @@ fn contents_are_read_again_only_when_times_cannot_prove_them_the_same() {
 }
 
 #[test]
+fn folders_are_listed_again_only_when_their_times_changed() {
+    let project = Project::new();
+    save_checkpoint(&project.run(RUN), 20, 1);
+    let mut warm = scanner(&project);
+    warm.list_training_folder();
+    warm.scan_run(&run_id(), now_plus(60)).unwrap();
+    assert_eq!(warm.refresh_as_listed(&run_id(), now_plus(61)), None, "unless it is told so");
+    warm.list_anew(false);
+    assert_eq!(warm.refresh_as_listed(&run_id(), now_plus(61)), Some(ScanChange::None));
+    save_checkpoint(&project.run(RUN), 40, 1);
+    assert_eq!(warm.refresh_as_listed(&run_id(), now_plus(62)), None);
+    assert_eq!(warm.scan_run(&run_id(), now_plus(63)).unwrap().checkpoints.len(), 2);
+    fs::remove_dir_all(project.run(RUN).join("checkpoint-20")).unwrap();
+    assert_eq!(warm.scan_run(&run_id(), now_plus(64)).unwrap().checkpoints.len(), 1);
+    // A list that was made while the folder was young proves nothing: a change in the same step of
+    // the file system's clock would not show.
+    let mut early = scanner(&project);
+    early.list_training_folder();
+    early.list_anew(false);
+    early.scan_run(&run_id(), now_plus(0)).unwrap();
+    assert_eq!(early.refresh_as_listed(&run_id(), now_plus(65)), None);
+}
+
+#[test]
 fn the_signature_is_that_of_the_sighting() {
     let project = Project::new();
     let folder = save_checkpoint(&project.run(RUN), 20, 1);

@@ -38,7 +38,8 @@ pub(crate) struct WorkerByHand {
 impl WorkerByHand {
     pub(crate) fn new(config: WatchConfig, clock: fn() -> Timestamp) -> Self {
         let (sender, events) = channel(ROOM);
-        let config = WatchConfig { backend: Backend::Poll, ..config };
+        // Whatever it wants watched waits for a keeper for ever.
+        let config = WatchConfig { backend: Backend::Inotify, ..config };
         let worker = Worker::new(config, sender, &Arc::new(Inbox::default()), clock);
         Self { worker, events }
     }

@@ -48,6 +48,7 @@ pub(super) struct Watches {
     wake: Condvar,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "each is an independent fact")]
 #[derive(Debug, Default)]
 struct State {
     wanted: BTreeMap<PathBuf, Wanted>,

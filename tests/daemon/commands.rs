@@ -132,6 +132,74 @@ fn explain_says_in_plain_sentences_what_a_path_is() {
     assert!(incomplete.contains("`config.json` ends in the middle"), "{incomplete}");
 }
 
+/// Asks `explain` about a path in the training folder.
+fn explained(project: &Project, path: &str) -> String {
+    let path = project.path("Cache/Training").join(path);
+    let output = project.run(&["explain", path.to_str().unwrap()]);
+    assert_eq!(code(&output), 0, "{path:?}: {}", err(&output));
+    out(&output)
+}
+
+#[test]
+fn explain_knows_what_is_gone_renamed_ignored_and_unfinished() {
+    let project = Project::new();
+    let training = project.path("Cache/Training");
+    let folder = |run: &str, name: &str| {
+        let folder = training.join(run).join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        folder
+    };
+    for step in [20, 40, 60, 80] {
+        project.save(RUN, step);
+    }
+    let shadow = RUN.replace("063802", "063810");
+    std::fs::write(folder(&shadow, "checkpoint-20").join("rng_state_1.pth"), "x").unwrap();
+    std::fs::remove_file(folder(RUN, "checkpoint-60").join("model.safetensors")).unwrap();
+    std::fs::write(folder(RUN, "checkpoint-80").join("checkpoint-is-incomplete.txt"), "").unwrap();
+    folder(&RUN.replace("063802", "070000"), "");
+    folder(RUN, "tmp-checkpoint-100");
+    folder("mrpc", "checkpoint-3");
+    std::os::unix::fs::symlink("/usr", training.join("out_20260101_000000")).unwrap();
+    std::os::unix::fs::symlink("nowhere", training.join("broken_20260101_000000")).unwrap();
+    assert_eq!(code(&project.run(&["watch", "--once"])), 0);
+    for (path, expected) in [
+        (format!("{RUN}/checkpoint-20"), "verdict pass"),
+        (format!("{RUN}/checkpoint-60"), "weights are gone (rotation?)"),
+        (format!("{RUN}/checkpoint-80"), "`checkpoint-is-incomplete.txt` is there"),
+        (RUN.to_owned(), "4 checkpoints, 2 of them complete"),
+        (RUN.to_owned(), "`checkpoint-60`: It is incomplete"),
+        (shadow, "It is a rank shadow of"),
+        (RUN.replace("063802", "070000"), "It has no checkpoint yet"),
+        (format!("{RUN}/tmp-checkpoint-100"), "is a temporary folder"),
+        ("mrpc/checkpoint-3".to_owned(), "does not have the name of a run"),
+        ("out_20260101_000000".to_owned(), "such links are not followed"),
+        ("broken_20260101_000000".to_owned(), "a link that leads nowhere"),
+        (String::new(), "It is the training folder and holds 3 runs"),
+    ] {
+        let text = explained(&project, &path);
+        assert!(text.contains(expected), "{path}: {text}");
+    }
+
+    std::fs::remove_dir_all(folder(RUN, "checkpoint-40")).unwrap();
+    let gone = explained(&project, &format!("{RUN}/checkpoint-40"));
+    assert!(gone.contains("is not there") && gone.contains("verdict pass"), "{gone}");
+    let renamed = RUN.replace("diffusion", "renamed");
+    std::fs::rename(training.join(RUN), training.join(&renamed)).unwrap();
+    assert_eq!(code(&project.run(&["watch", "--once"])), 0);
+    let old = explained(&project, RUN);
+    assert!(old.contains(&format!("is named `{renamed}` now")), "{old}");
+    let new = explained(&project, &renamed);
+    assert!(new.contains(&format!("It was named `{RUN}` before")), "{new}");
+    std::fs::remove_dir_all(training.join(&renamed)).unwrap();
+    assert_eq!(code(&project.run(&["watch", "--once"])), 0);
+    let deleted = explained(&project, &format!("{renamed}/checkpoint-20"));
+    assert!(
+        deleted.contains("folder was deleted") && deleted.contains("verdict pass"),
+        "{deleted}"
+    );
+    assert_eq!(code(&project.run(&["explain", "Cache/Training/never"])), 1);
+}
+
 #[test]
 fn analyze_prints_report_and_verdict_and_records_nothing() {
     let project = Project::new();

@@ -136,7 +136,7 @@ fn explain_says_in_plain_sentences_what_a_path_is() {
 fn explained(project: &Project, path: &str) -> String {
     let path = project.path("Cache/Training").join(path);
     let output = project.run(&["explain", path.to_str().unwrap()]);
-    assert_eq!(code(&output), 0, "{path:?}: {}", err(&output));
+    assert_eq!(code(&output), 0, "{}: {}", path.display(), err(&output));
     out(&output)
 }
 

@@ -16,7 +16,7 @@ pub use names::{
     CONFIG_FILE, INCOMPLETE_MARKER, RunEntry, TRAINER_STATE_FILE, TrainingEntry, WeightsForm,
     choose_weights, entry_of_run_folder, entry_of_training_folder, is_key_file,
 };
-pub use shadow::{holds_model, rank_shadow};
+pub use shadow::{holds_model, possible_siblings, rank_shadow};
 
 #[cfg(test)]
 mod tests;

@@ -185,27 +185,35 @@ pub(super) fn report_stuck(world: &mut World, now: Moment, out: &mut Decisions) 
     let mut stuck = Vec::new();
     for (id, run) in world.runs.iter().filter(|(_, run)| may_be_stuck(run)) {
         for (name, present) in &run.present {
-            let (limit, missing) = match &present.condition {
-                Condition::Incomplete { missing } => (limit, missing.clone()),
-                Condition::Damaged { problem } => (damaged_limit, vec![problem.clone()]),
+            let limit = match &present.condition {
+                Condition::Incomplete { .. } => limit,
+                Condition::Damaged { .. } => damaged_limit,
                 _ => continue,
             };
             let checkpoint = CheckpointId { run: id.clone(), name: *name };
             let is_reported = world.stuck.get(&checkpoint) == Some(&present.signature);
             if !is_reported && now.since(present.quiet_since()) >= limit {
-                stuck.push((checkpoint, present.signature, missing));
+                stuck.push((checkpoint, present.signature, lacks(&present.condition)));
             }
         }
     }
     for (checkpoint, signature, missing) in stuck {
-        // Asked late, because it needs all runs.
-        if is_shadow(world, &checkpoint.run) {
+        let (run, name) = (checkpoint.run.clone(), checkpoint.name);
+        // Another rank's folder stays as it is for ever, and nobody has to hear of it.
+        world.stuck.insert(checkpoint.clone(), signature);
+        if is_shadow(world, &run) {
             continue;
         }
-        let (run, name) = (checkpoint.run.clone(), checkpoint.name);
-        world.stuck.insert(checkpoint.clone(), signature);
         out.transaction.changes.push(Change::StuckReported { checkpoint, signature });
         out.event(now, &run, Some(name), Happening::CheckpointStuck { missing });
+    }
+}
+
+fn lacks(condition: &Condition) -> Vec<String> {
+    match condition {
+        Condition::Incomplete { missing } => missing.clone(),
+        Condition::Damaged { problem } => vec![problem.clone()],
+        _ => Vec::new(),
     }
 }
 
@@ -219,7 +227,9 @@ fn may_be_stuck(run: &Run) -> bool {
 /// is known has shown something.
 pub(super) fn is_shadow(world: &World, id: &RunId) -> bool {
     let Some(run) = world.runs.get(id).filter(|run| run.known.is_none()) else { return false };
-    let others = world.runs.iter().filter(|(other, _)| *other != id);
+    // Asked of every such folder in each snapshot, and ids order as their stamps do.
+    let Some((first, last)) = crate::recognize::possible_siblings(id) else { return false };
+    let others = world.runs.range(first..=last).filter(|(other, _)| *other != id);
     let siblings = others.map(|(other, run)| (other, run.known.is_some() || run.holds_model));
     crate::recognize::rank_shadow(id, run.holds_model, siblings).is_some()
 }

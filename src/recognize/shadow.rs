@@ -1,5 +1,8 @@
 //! Rank shadows: folders that the other processes of a distributed training left behind.
 
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
+
 use super::completeness::{NO_CONFIG, NO_WEIGHTS};
 use crate::model::checkpoint::{CheckpointSighting, Condition, RunSighting};
 use crate::model::ids::RunId;
@@ -20,6 +23,15 @@ fn checkpoint_holds_model(checkpoint: &CheckpointSighting) -> bool {
         }
         _ => true,
     }
+}
+
+/// Returns the first and the last id, in order, that a sibling of this run can have: the same base
+/// with a stamp at most 15 minutes earlier or later.
+pub fn possible_siblings(run: &RunId) -> Option<(RunId, RunId)> {
+    let (base, stamp) = run.split_stamp()?;
+    let distance = SignedDuration::from_secs(i64::try_from(LARGEST_STAMP_DISTANCE).ok()?);
+    let id = |stamp: DateTime| RunId::new(format!("{base}_{}", stamp.strftime("%Y%m%d_%H%M%S")));
+    Some((id(stamp.saturating_sub(distance)), id(stamp.saturating_add(distance))))
 }
 
 /// Returns the run that this one is a shadow of, if it is one.

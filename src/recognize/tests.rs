@@ -370,6 +370,18 @@ fn a_run_without_configuration_and_weights_anywhere_holds_no_model() {
 }
 
 #[test]
+fn possible_siblings_are_those_within_a_quarter_of_an_hour() {
+    let window = |run: &str| {
+        possible_siblings(&RunId::new(run)).map(|(first, last)| format!("{first} … {last}"))
+    };
+    assert_eq!(
+        window("a_H64_20261231_235000").as_deref(),
+        Some("a_H64_20261231_233500 … a_H64_20270101_000500")
+    );
+    assert_eq!(window("no_stamp"), None);
+}
+
+#[test]
 fn rank_shadows_stand_near_a_sibling_with_a_model() {
     let check = |run: &str, holds: bool, siblings: &[(&str, bool)], expected: Option<&str>| {
         let siblings: Vec<_> =

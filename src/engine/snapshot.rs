@@ -1,5 +1,6 @@
 //! The status snapshot, computed from the world on demand.
 
+use std::borrow::Cow;
 use std::cmp::Reverse;
 
 use crate::model::checkpoint::Condition;
@@ -145,7 +146,7 @@ fn run_status(world: &World, id: &RunId, run: &Run) -> RunStatus {
         step: metrics.as_ref().map(|point| point.step),
         total_steps: metrics.as_ref().and_then(|point| point.total_steps),
         eta: None,
-        eta_basis: "unknown: this version does not follow shell logs".to_owned(),
+        eta_basis: "unknown: this version does not follow shell logs".into(),
         metrics,
         checkpoints: counts(run),
         verdict: newest.and_then(|one| one.judgment()).map(|judgment| judgment.verdict),
@@ -166,19 +167,19 @@ fn note_path(world: &World, file: &str) -> String {
     super::documents::relative(&paths.root, &paths.run_reports.join(file))
 }
 
-fn state(world: &World, id: &RunId, run: &Run) -> (String, String) {
+fn state(world: &World, id: &RunId, run: &Run) -> (Cow<'static, str>, Cow<'static, str>) {
     let (state, evidence) = match &run.known {
-        Some(known) if known.gone => ("gone", "its folder was deleted".to_owned()),
+        Some(known) if known.gone => ("gone", "its folder was deleted"),
         Some(known) if known.old_since.is_some() => {
-            ("old", "no file changed shortly before the first start; listed only".to_owned())
+            ("old", "no file changed shortly before the first start; listed only")
         }
         None if absence::is_shadow(world, id) => {
-            ("rank shadow", "another rank's folder of the same training".to_owned())
+            ("rank shadow", "another rank's folder of the same training")
         }
-        _ if has_final(run) => ("complete", "its final model is there".to_owned()),
-        _ => ("unknown", "this version judges by checkpoints, not by shell logs".to_owned()),
+        _ if has_final(run) => ("complete", "its final model is there"),
+        _ => ("unknown", "this version judges by checkpoints, not by shell logs"),
     };
-    (state.to_owned(), evidence)
+    (state.into(), evidence.into())
 }
 
 fn has_final(run: &Run) -> bool {

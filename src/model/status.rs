@@ -1,5 +1,7 @@
 //! The snapshot: what the daemon knows right now, for the socket and for people.
 
+use std::borrow::Cow;
+
 use serde::{Deserialize, Serialize};
 
 use super::checkpoint::TrainingPoint;
@@ -39,9 +41,9 @@ pub struct RunStatus {
     pub run: RunId,
     /// `training`, `stalled`, `failed`, `complete` or `unknown`; `old`, `gone` and `rank shadow`
     /// for runs that are listed only.
-    pub state: String,
+    pub state: Cow<'static, str>,
     /// One line of evidence for the state.
-    pub evidence: String,
+    pub evidence: Cow<'static, str>,
     /// The last known step.
     pub step: Option<u64>,
     /// Planned steps.
@@ -49,7 +51,7 @@ pub struct RunStatus {
     /// Estimated end, RFC 3339, from observed progress only.
     pub eta: Option<String>,
     /// What the estimate is based on, or why there is none.
-    pub eta_basis: String,
+    pub eta_basis: Cow<'static, str>,
     /// The last metrics.
     pub metrics: Option<TrainingPoint>,
     /// Counts of its checkpoints.

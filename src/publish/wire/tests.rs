@@ -116,12 +116,12 @@ fn stored((what, run, checkpoint): Case) -> StoredEvent {
 fn full_run() -> model::status::RunStatus {
     model::status::RunStatus {
         run: RunId::new(RUN),
-        state: text("training"),
-        evidence: text("a metrics line 4 minutes ago"),
+        state: "training".into(),
+        evidence: "a metrics line 4 minutes ago".into(),
         step: Some(5000),
         total_steps: Some(20_000),
         eta: Some(text("2026-02-26T01:00:00+01:00")),
-        eta_basis: text("0.5 steps/s over the last 3 hours"),
+        eta_basis: "0.5 steps/s over the last 3 hours".into(),
         metrics: Some(TrainingPoint {
             step: 5000,
             total_steps: Some(20_000),

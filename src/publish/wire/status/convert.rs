@@ -35,12 +35,12 @@ impl From<&model::RunStatus> for Run {
         };
         Self {
             run: run.run.to_string(),
-            state: run.state.clone(),
-            evidence: run.evidence.clone(),
+            state: run.state.to_string(),
+            evidence: run.evidence.to_string(),
             step: run.step,
             total_steps: run.total_steps,
             eta: run.eta.clone(),
-            eta_basis: run.eta_basis.clone(),
+            eta_basis: run.eta_basis.to_string(),
             metrics: run.metrics.as_ref().map(Metrics::from),
             checkpoints: CheckpointCounts::from(run.checkpoints),
             verdict: run.verdict,

@@ -52,7 +52,12 @@ fn reconcile(criterion: &mut Criterion) {
         assert_eq!(scan(&mut scanner) as u64, checkpoints);
         let mut group = criterion.benchmark_group("reconcile");
         group.sample_size(10).throughput(Throughput::Elements(checkpoints));
+        scanner.list_anew(false);
         group.bench_function(BenchmarkId::new("runscribe", checkpoints), |bencher| {
+            bencher.iter(|| scan(&mut scanner));
+        });
+        scanner.list_anew(true);
+        group.bench_function(BenchmarkId::new("runscribe, network", checkpoints), |bencher| {
             bencher.iter(|| scan(&mut scanner));
         });
         group.bench_function(BenchmarkId::new("find -type d", checkpoints), |bencher| {
@@ -70,6 +75,7 @@ fn against_the_number_of_runs(criterion: &mut Criterion) {
         std::thread::sleep(Duration::from_secs(3));
         let mut scanner = scanner(&tree);
         scan(&mut scanner);
+        scanner.list_anew(false);
         group.sample_size(10).throughput(Throughput::Elements(runs as u64 * PER_RUN));
         group.bench_function(BenchmarkId::from_parameter(runs), |bencher| {
             bencher.iter(|| scan(&mut scanner));

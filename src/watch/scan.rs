@@ -121,7 +121,7 @@ impl Scanner {
     /// Says whether runs' folders are listed at each look, or only when their times changed. The
     /// times suffice on a local disk, and opening a folder raises events for whoever watches it;
     /// a network file system may tell old times for a while.
-    pub(super) fn list_anew(&mut self, lists_anew: bool) {
+    pub fn list_anew(&mut self, lists_anew: bool) {
         self.lists_anew = lists_anew;
     }
 

@@ -9,6 +9,7 @@ pub mod child;
 pub mod concepts;
 pub mod pin;
 pub mod program;
+pub mod supervisor;
 pub mod weights;
 
 use std::collections::BTreeMap;
@@ -16,15 +17,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::model::analysis::{
     AnalysisOrder, AnalysisOutcome, AnalysisResult, Ending, FailureClass,
 };
 use crate::model::ids::CheckpointName;
 use crate::parse::{redact, report, stderr};
 use crate::settings::Device;
-use child::ChildRun;
+use child::{ChildRun, Limits, Stop as StopRequest};
 use pin::Pin;
 use weights::WeightsReading;
 
@@ -47,6 +46,10 @@ pub struct Workshop {
     pub device: Device,
     /// Niceness of the program.
     pub nice: u8,
+    /// The executable that becomes the supervisor.
+    pub supervisor: PathBuf,
+    /// The soft limit on open files that the daemon began with, where it has changed its own.
+    pub open_files: Option<u64>,
     /// How a folder's signature is computed.
     pub signature_of: SignatureOf,
 }
@@ -57,16 +60,12 @@ impl std::fmt::Debug for Workshop {
     }
 }
 
-/// Carries out one order. Always returns an outcome; cancellation ends the child and its process
-/// group within the order's grace time and gives `Interrupted`.
-pub async fn run(
-    order: AnalysisOrder,
-    workshop: Workshop,
-    cancel: CancellationToken,
-) -> AnalysisOutcome {
+/// Carries out one order. Always returns an outcome; a request to stop ends the program and all
+/// that it started and gives `Interrupted`.
+pub async fn run(order: AnalysisOrder, workshop: Workshop, stop: StopRequest) -> AnalysisOutcome {
     let mut report = OutcomeDraft::default();
-    let result = match carry_out(&order, &workshop, &cancel, &mut report).await {
-        _ if cancel.is_cancelled() => AnalysisResult::Interrupted,
+    let result = match carry_out(&order, &workshop, &stop, &mut report).await {
+        _ if stop.is_asked() => AnalysisResult::Interrupted,
         Ok(result) => result,
         Err(stop) => stop.into_result(),
     };
@@ -112,7 +111,7 @@ impl Stop {
 async fn carry_out(
     order: &AnalysisOrder,
     workshop: &Workshop,
-    cancel: &CancellationToken,
+    stop: &StopRequest,
     draft: &mut OutcomeDraft,
 ) -> Result<AnalysisResult, Stop> {
     let pin = blocking({
@@ -124,7 +123,7 @@ async fn carry_out(
     draft.conditions.push(pin.description.clone());
     unchanged(order, workshop, &pin).await?;
     if let Some(twin) = &order.twin {
-        let reading = read_weights(order, &pin, cancel).await?;
+        let reading = read_weights(order, &pin, stop).await?;
         let same = reading.sha256 == twin.weights_sha256;
         draft.weights = Some(reading);
         if same {
@@ -144,18 +143,22 @@ async fn carry_out(
         argv: order.program.argv(&pin.checkpoint.to_string_lossy(), &files.json.to_string_lossy()),
         env: environment(order, visible_gpus),
         working_directory: order.program.working_directory.clone(),
-        timeout: order.program.timeout,
-        kill_grace: order.program.kill_grace,
-        nice: workshop.nice,
+        limits: Limits {
+            timeout: order.program.timeout,
+            kill_grace: order.program.kill_grace,
+            nice: workshop.nice,
+            open_files: workshop.open_files,
+        },
+        supervisor: workshop.supervisor.clone(),
     };
     // The weights are read beside the program, which needs seconds before it reads them itself.
     let weights = async {
         if draft.weights.is_some() {
             return Ok(None);
         }
-        read_weights(order, &pin, cancel).await.map(Some)
+        read_weights(order, &pin, stop).await.map(Some)
     };
-    let (ran, weights) = tokio::join!(child::run(plan, cancel), weights);
+    let (ran, weights) = tokio::join!(child::run(plan, stop), weights);
     unchanged(order, workshop, &pin).await?;
     match weights {
         Ok(reading) => draft.weights = reading.or(draft.weights.take()),
@@ -179,12 +182,12 @@ async fn unchanged(order: &AnalysisOrder, workshop: &Workshop, pin: &Pin) -> Res
 async fn read_weights(
     order: &AnalysisOrder,
     pin: &Pin,
-    cancel: &CancellationToken,
+    stop: &StopRequest,
 ) -> Result<WeightsReading, Stop> {
     let folder = pin.checkpoint.clone();
     let files = order.content.weights_files.clone();
-    let cancel = cancel.clone();
-    blocking(move || weights::read(&folder, &files, &|| cancel.is_cancelled()))
+    let stop = stop.clone();
+    blocking(move || weights::read(&folder, &files, &|| stop.is_asked()))
         .await
         .map_err(|error| Stop::Weights(format!("cannot read the weights: {error}")))
 }

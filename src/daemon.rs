@@ -17,8 +17,11 @@ mod setup;
 mod signals;
 mod workers;
 
+use std::ffi::OsString;
 use std::path::PathBuf;
+use std::process::ExitCode;
 
+use crate::analyze::supervisor;
 use crate::model::Timestamp;
 use crate::model::time::Moment;
 use crate::settings::{ConfigProblems, Sources};
@@ -60,6 +63,13 @@ pub async fn run(options: Options) -> Result<(), Fatal> {
     event_loop::turn(house, &options).await
 }
 
+/// Runs as an analysis' supervisor if that is what the program was started for. Asked before
+/// anything else is set up, because every analysis begins with it.
+pub fn supervise(arguments: &[OsString]) -> Option<ExitCode> {
+    let (command, arguments) = arguments.get(1..)?.split_first()?;
+    (command == supervisor::order::COMMAND).then(|| supervisor::run(arguments))
+}
+
 /// Returns the current time with the local offset.
 pub fn now() -> Moment {
     Moment::from(&jiff::Zoned::now())
@@ -77,7 +87,7 @@ pub fn executable() -> PathBuf {
 
 /// Returns the process' environment; variables that are not UTF-8 are of no use here.
 pub fn environment() -> Vec<(String, String)> {
-    let text = |(key, value): (std::ffi::OsString, std::ffi::OsString)| {
+    let text = |(key, value): (OsString, OsString)| {
         Some((key.into_string().ok()?, value.into_string().ok()?))
     };
     std::env::vars_os().filter_map(text).collect()

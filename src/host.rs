@@ -6,9 +6,13 @@ pub mod run_files;
 
 use std::path::{Path, PathBuf};
 
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sysinfo::{MemoryRefreshKind, Pid, ProcessRefreshKind, ProcessesToUpdate, RefreshKind, System};
 
 use crate::model::status::HostStatus;
+
+/// Open files that are enough for every client, watch and journal that there can be.
+const MAX_OPEN_FILES: u64 = 1 << 16;
 
 /// Reads the host again and again; keeps what is needed to tell a share of CPU time.
 #[derive(Debug)]
@@ -50,6 +54,25 @@ impl Sampler {
             system.process(pid).map(sysinfo::Process::memory)
         });
         (status, own_memory)
+    }
+}
+
+/// Raises the process' soft limit on open files to what it may have, for a thousand clients of the
+/// socket. Returns the limit before, for the programs that are started: some of them, told that
+/// they may have a million files, try to close each one.
+///
+/// # Errors
+/// The limit cannot be changed.
+pub fn raise_open_files() -> std::io::Result<Option<u64>> {
+    let before = getrlimit(Resource::Nofile);
+    let wanted = before.maximum.unwrap_or(MAX_OPEN_FILES).min(MAX_OPEN_FILES);
+    match before.current {
+        Some(current) if current < wanted => {
+            let raised = Rlimit { current: Some(wanted), maximum: before.maximum };
+            setrlimit(Resource::Nofile, raised)?;
+            Ok(Some(current))
+        }
+        _ => Ok(None),
     }
 }
 

@@ -1,41 +1,71 @@
-//! One child process: its own process group, a deadline, output within a bound.
+//! One program under supervision, seen from the daemon: started, listened to, told to stop.
+//!
+//! Between daemon and program stands [`supervisor`](super::supervisor), the same executable as a
+//! process of its own, connected by a socket. Closing the socket, by the daemon's death at the
+//! latest, ends the program and everything it started.
+
+mod captured;
 
 use std::collections::BTreeMap;
-use std::io;
+use std::io::{self, Write as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream as Socket;
 use std::path::PathBuf;
-use std::process::{ExitStatus, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process_group, setpriority_pgrp};
-use tokio::io::{AsyncRead, AsyncReadExt as _};
+use rustix::process::{Pid, Signal, kill_process, kill_process_group};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::net::UnixStream;
 use tokio::process::{Child, Command};
-use tokio::time::timeout;
+use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::supervisor::GIVE_UP;
+use super::supervisor::word::{self, Word};
 use crate::model::analysis::Ending;
 
-/// Bytes of output kept from the beginning and from the end of each stream. A report has 3 kB and
-/// comes last; a traceback comes last as well.
-const KEPT_HEAD: usize = 64 << 10;
-const KEPT_TAIL: usize = 192 << 10;
-/// How long output is still awaited when the child has ended but something holds its pipes.
-const PIPE_GRACE: Duration = Duration::from_secs(2);
+pub use super::supervisor::order::Limits;
+pub use captured::Captured;
 
-/// What to run, and how long it may take.
+/// The running executable itself, also when its file was replaced meanwhile: daemon and supervisor
+/// must speak the same language.
+pub const OWN_EXECUTABLE: &str = "/proc/self/exe";
+
+/// How long output is still awaited when the supervisor has ended but something holds its pipes.
+const PIPE_GRACE: Duration = Duration::from_secs(2);
+/// How much longer than agreed a supervisor may take before it is taken for lost.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// What to run, and under which limits.
 #[derive(Debug, Clone)]
 pub struct Plan {
+    /// The executable that becomes the supervisor.
+    pub supervisor: PathBuf,
     /// The program and its arguments.
     pub argv: Vec<String>,
     /// The whole environment.
     pub env: BTreeMap<String, String>,
     /// The working directory.
     pub working_directory: PathBuf,
-    /// Time until TERM.
-    pub timeout: Duration,
-    /// Time from TERM to KILL.
-    pub kill_grace: Duration,
-    /// Niceness, 0 to 19.
-    pub nice: u8,
+    /// Time, priority and files.
+    pub limits: Limits,
+}
+
+/// Two ways of being told to stop.
+#[derive(Debug, Clone, Default)]
+pub struct Stop {
+    /// TERM, the grace time, KILL.
+    pub gently: CancellationToken,
+    /// KILL.
+    pub at_once: CancellationToken,
+}
+
+impl Stop {
+    /// Whether either was asked for.
+    pub fn is_asked(&self) -> bool {
+        self.gently.is_cancelled() || self.at_once.is_cancelled()
+    }
 }
 
 /// What a child left behind; bounded in size whatever it printed.
@@ -43,7 +73,7 @@ pub struct Plan {
 pub struct ChildRun {
     /// Exit code, signal or deadline.
     pub ending: Ending,
-    /// Wall time.
+    /// Wall time until the program's own end; its tree may have taken longer.
     pub elapsed: Duration,
     /// Standard output.
     pub stdout: Captured,
@@ -51,270 +81,180 @@ pub struct ChildRun {
     pub stderr: Captured,
 }
 
-/// Output kept within a bound: head and tail, the middle only counted.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Captured {
-    head: Vec<u8>,
-    tail: std::collections::VecDeque<u8>,
-    total: u64,
-}
-
-impl Captured {
-    fn push(&mut self, bytes: &[u8]) {
-        self.total += bytes.len() as u64;
-        let (head, rest) = bytes.split_at(bytes.len().min(KEPT_HEAD - self.head.len()));
-        self.head.extend_from_slice(head);
-        self.tail.extend(rest);
-        let excess = self.tail.len().saturating_sub(KEPT_TAIL);
-        self.tail.drain(..excess);
-    }
-
-    /// Joins head and tail; where bytes were dropped, a line says how many.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let kept = (self.head.len() + self.tail.len()) as u64;
-        let mut bytes = self.head.clone();
-        if self.total > kept {
-            let left_out = self.total - kept;
-            bytes.extend_from_slice(format!("\n[{left_out} bytes left out]\n").as_bytes());
-        }
-        bytes.extend(&self.tail);
-        bytes
-    }
-}
-
-/// Runs a child to its end. Past the deadline, or when cancelled, its process group gets TERM,
-/// and KILL after the grace time.
+/// Runs a program to the end of everything it started. Past the deadline, or when told to stop,
+/// the whole tree gets TERM, and KILL after the grace time. Dropping the future kills the tree.
 ///
 /// # Errors
-/// Says why it could not be started or waited for.
-pub async fn run(plan: Plan, cancel: &CancellationToken) -> io::Result<ChildRun> {
-    let started = Instant::now();
-    let mut child = spawn(&plan)?;
-    let group = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
-    // Dropped with this future as well: a stop that cannot wait leaves nothing behind either.
-    let guard = GroupGuard(group);
-    let output = (child.stdout.take(), child.stderr.take());
+/// Says why it could not be started.
+pub async fn run(plan: Plan, stop: &Stop) -> io::Result<ChildRun> {
+    let (mut leash, mut supervisor) = Leash::spawn(&plan)?;
+    let streams = (supervisor.stdout.take(), supervisor.stderr.take());
     let (mut stdout, mut stderr) = (Captured::default(), Captured::default());
-    let ending = {
-        let reader =
-            async { tokio::join!(capture(output.0, &mut stdout), capture(output.1, &mut stderr)) };
+    let (ending, elapsed) = {
+        let reader = async { tokio::join!(stdout.fill(streams.0), stderr.fill(streams.1)) };
         tokio::pin!(reader);
-        let ended = supervise(&mut child, &plan, group, cancel);
+        let ended = leash.until_all_ended(&mut supervisor, &plan.limits, stop);
         tokio::pin!(ended);
         // Both arms are polled in place, so nothing is lost when the other one is ready first.
         tokio::select! {
-            ending = &mut ended => {
-                // Whatever the program left running in its group ends with it; what left the
-                // group may still hold the pipes, and is not waited for.
-                drop(guard);
+            ended = &mut ended => {
                 if timeout(PIPE_GRACE, &mut reader).await.is_err() {
-                    tracing::debug!("something outlived the analysis and holds its output");
+                    tracing::warn!("something outlived the analysis and holds its output");
                 }
-                ending?
+                ended?
             }
-            _ = &mut reader => {
-                let ending = ended.await?;
-                drop(guard);
-                ending
-            }
+            _ = &mut reader => ended.await?,
         }
     };
-    Ok(ChildRun { ending, elapsed: started.elapsed(), stdout, stderr })
+    Ok(ChildRun { ending, elapsed, stdout, stderr })
 }
 
-/// Kills what is left of a process group when it is dropped.
-struct GroupGuard(Option<Pid>);
+/// The daemon's end of the socket to a supervisor. Dropped early, it has the tree killed.
+struct Leash {
+    lines: Lines<BufReader<UnixStream>>,
+    /// The same socket for writing, without waiting.
+    ask: Socket,
+    supervisor: Option<Pid>,
+    program: Option<Pid>,
+    all_ended: bool,
+    started: Instant,
+}
 
-impl Drop for GroupGuard {
+impl Drop for Leash {
     fn drop(&mut self) {
-        signal_group(self.0, Signal::KILL);
-    }
-}
-
-fn spawn(plan: &Plan) -> io::Result<Child> {
-    let (program, arguments) =
-        plan.argv.split_first().ok_or_else(|| io::Error::other("the command line is empty"))?;
-    let child = Command::new(program)
-        .args(arguments)
-        .env_clear()
-        .envs(&plan.env)
-        .current_dir(&plan.working_directory)
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .process_group(0)
-        .kill_on_drop(true)
-        .spawn()?;
-    if let Some(id) = child.id() {
-        // The kernel takes the analysis and not the training when memory runs out.
-        if let Err(error) = std::fs::write(format!("/proc/{id}/oom_score_adj"), "1000") {
-            tracing::debug!(%error, "cannot raise the analysis' OOM score");
-        }
-        let group = i32::try_from(id).ok().and_then(Pid::from_raw);
-        if let Err(error) = setpriority_pgrp(group, i32::from(plan.nice)) {
-            tracing::debug!(%error, "cannot lower the analysis' priority");
-        }
-    }
-    Ok(child)
-}
-
-async fn supervise(
-    child: &mut Child,
-    plan: &Plan,
-    group: Option<Pid>,
-    cancel: &CancellationToken,
-) -> io::Result<Ending> {
-    // `Child::wait` and the timers are cancel-safe.
-    let in_time = tokio::select! {
-        status = child.wait() => return status.map(ending),
-        () = tokio::time::sleep(plan.timeout) => false,
-        () = cancel.cancelled() => true,
-    };
-    signal_group(group, Signal::TERM);
-    let status = if let Ok(status) = timeout(plan.kill_grace, child.wait()).await {
-        status?
-    } else {
-        signal_group(group, Signal::KILL);
-        child.wait().await?
-    };
-    Ok(if in_time { ending(status) } else { Ending::Deadline })
-}
-
-fn signal_group(group: Option<Pid>, signal: Signal) {
-    if let Some(group) = group
-        && let Err(error) = kill_process_group(group, signal)
-        && error != rustix::io::Errno::SRCH
-    {
-        tracing::warn!(%error, "cannot signal an analysis");
-    }
-}
-
-fn ending(status: ExitStatus) -> Ending {
-    use std::os::unix::process::ExitStatusExt as _;
-    match (status.code(), status.signal()) {
-        (Some(code), _) => Ending::Exit(code),
-        (None, Some(signal)) => Ending::Signal(signal),
-        (None, None) => Ending::Exit(-1),
-    }
-}
-
-async fn capture(stream: Option<impl AsyncRead + Unpin>, captured: &mut Captured) {
-    let Some(mut stream) = stream else { return };
-    let mut buffer = vec![0; 16 << 10];
-    loop {
-        match stream.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(count) => captured.push(buffer.get(..count).unwrap_or_default()),
+        if !self.all_ended {
+            self.ask(word::KILL);
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+impl Leash {
+    fn spawn(plan: &Plan) -> io::Result<(Self, Child)> {
+        if plan.argv.is_empty() {
+            return Err(io::Error::other("the command line is empty"));
+        }
+        let started = Instant::now();
+        let (ours, theirs) = Socket::pair()?;
+        ours.set_nonblocking(true)?;
+        // The command holds their end of the socket, which must not stay open here.
+        let child = Command::new(&plan.supervisor)
+            .arg0("runscribe")
+            .args(plan.limits.arguments())
+            .args(&plan.argv)
+            .env_clear()
+            .envs(&plan.env)
+            .current_dir(&plan.working_directory)
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let ask = ours.try_clone()?;
+        let lines = BufReader::new(UnixStream::from_std(ours)?).lines();
+        let supervisor = child.id().and_then(|id| Pid::from_raw(id.cast_signed()));
+        let own = Self { lines, ask, supervisor, program: None, all_ended: false, started };
+        Ok((own, child))
+    }
 
-    fn plan(script: &str, seconds: u64) -> Plan {
-        Plan {
-            argv: ["/bin/sh", "-c", script].map(str::to_owned).to_vec(),
-            env: BTreeMap::from([("PATH".to_owned(), "/usr/bin:/bin".to_owned())]),
-            working_directory: PathBuf::from("/"),
-            timeout: Duration::from_secs(seconds),
-            kill_grace: Duration::from_millis(200),
-            nice: 10,
+    /// Writes one byte; a supervisor that has ended needs not be asked.
+    fn ask(&mut self, request: u8) {
+        if let Err(error) = self.ask.write_all(&[request]) {
+            tracing::debug!(%error, "a supervisor cannot be asked");
         }
     }
 
-    #[tokio::test]
-    async fn exit_code_and_both_streams_are_kept() {
-        let cancel = CancellationToken::new();
-        let ran = run(plan("echo out; echo err >&2; exit 3", 10), &cancel).await.unwrap();
-        assert_eq!(ran.ending, Ending::Exit(3));
-        assert_eq!(ran.stdout.to_bytes(), b"out\n");
-        assert_eq!(ran.stderr.to_bytes(), b"err\n");
-    }
-
-    #[tokio::test]
-    async fn the_environment_is_what_was_planned() {
-        let ran = run(plan("env", 10), &CancellationToken::new()).await.unwrap();
-        let text = String::from_utf8(ran.stdout.to_bytes()).unwrap();
-        let names: Vec<&str> = text.lines().filter_map(|line| line.split('=').next()).collect();
-        // The shell itself adds PWD and what goes with it.
-        assert!(names.iter().all(|name| ["PATH", "PWD", "SHLVL", "_", "OLDPWD"].contains(name)));
-    }
-
-    #[tokio::test]
-    async fn a_child_that_ignores_term_is_killed_after_the_grace_time() {
-        let mut hanging = plan("trap '' TERM; while :; do sleep 1; done", 1);
-        hanging.timeout = Duration::from_millis(100);
-        let ran = run(hanging, &CancellationToken::new()).await.unwrap();
-        assert_eq!(ran.ending, Ending::Deadline);
-        assert!(ran.elapsed < Duration::from_secs(5), "{:?}", ran.elapsed);
-    }
-
-    #[tokio::test]
-    async fn cancelling_ends_the_child_with_the_signal_it_got() {
-        let cancel = CancellationToken::new();
-        cancel.cancel();
-        let ran = run(plan("sleep 60", 60), &cancel).await.unwrap();
-        assert_eq!(ran.ending, Ending::Signal(15));
-    }
-
-    #[tokio::test]
-    async fn dropping_the_run_kills_the_whole_group() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("pid");
-        let script =
-            format!("trap '' TERM; (trap '' TERM; sleep 60) & echo $! > {}; wait", file.display());
-        let cancel = CancellationToken::new();
-        let child = tokio::spawn(async move { run(plan(&script, 60), &cancel).await });
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let left = loop {
-            let text = std::fs::read_to_string(&file).unwrap_or_default();
-            if let Ok(pid) = text.trim().parse::<i32>() {
-                break pid;
+    /// Listens until the supervisor has ended, and with it the tree.
+    async fn until_all_ended(
+        &mut self,
+        supervisor: &mut Child,
+        limits: &Limits,
+        stop: &Stop,
+    ) -> io::Result<(Ending, Duration)> {
+        let patience = limits.kill_grace + GIVE_UP + MARGIN;
+        let mut lost_at = far(self.started, limits.timeout.saturating_add(patience));
+        let (mut asked_gently, mut asked_to_kill) = (false, false);
+        let (mut ended, mut refused) = (None, None);
+        loop {
+            // All arms are cancel-safe: lines are kept until whole, tokens and timers stay.
+            tokio::select! {
+                line = self.lines.next_line() => {
+                    // An error means the same as the end: nothing will be heard any more.
+                    let Some(line) = line.unwrap_or_default() else { break };
+                    match self.hear(&line) {
+                        Ok(Some(ending)) => {
+                            ended.get_or_insert((ending, self.started.elapsed()));
+                        }
+                        Ok(None) => {}
+                        Err(error) => refused = Some(error),
+                    }
+                }
+                () = stop.at_once.cancelled(), if !asked_to_kill => {
+                    asked_to_kill = true;
+                    self.ask(word::KILL);
+                    lost_at = lost_at.min(far(Instant::now(), GIVE_UP + MARGIN));
+                }
+                () = stop.gently.cancelled(), if !asked_gently => {
+                    asked_gently = true;
+                    self.ask(word::STOP);
+                    lost_at = lost_at.min(far(Instant::now(), patience));
+                }
+                () = sleep_until(lost_at.into()) => {
+                    tracing::error!("a supervisor does not answer; killing what is known of its tree");
+                    break;
+                }
             }
-            assert!(Instant::now() < deadline, "the child did not start");
-            tokio::task::yield_now().await;
-        };
-        child.abort();
-        assert!(child.await.is_err());
-        wait_for_the_end_of(left).await;
-    }
-
-    /// A process that has ended may still be a zombie of whoever inherited it.
-    async fn wait_for_the_end_of(process: i32) {
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let stat = || std::fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
-        let has_ended =
-            |stat: String| stat.is_empty() || stat.contains(") Z ") || stat.contains(") X ");
-        while !has_ended(stat()) {
-            assert!(Instant::now() < deadline, "process {process} is still there");
-            tokio::task::yield_now().await;
+        }
+        self.reap(supervisor, ended.is_some() || refused.is_some()).await;
+        self.all_ended = true;
+        if let Some(error) = refused {
+            return Err(error);
+        }
+        match (ended, self.program) {
+            (Some(ended), _) => Ok(ended),
+            (None, None) => Err(io::Error::other("its supervisor ended before it was started")),
+            (None, Some(_)) => Ok((Ending::Signal(Signal::KILL.as_raw()), self.started.elapsed())),
         }
     }
 
-    #[tokio::test]
-    async fn what_the_child_left_in_its_group_is_ended() {
-        let script = "sleep 60 & echo $!";
-        let ran = run(plan(script, 10), &CancellationToken::new()).await.unwrap();
-        let text = String::from_utf8(ran.stdout.to_bytes()).unwrap();
-        let left: i32 = text.trim().parse().unwrap();
-        wait_for_the_end_of(left).await;
-        assert!(ran.elapsed < PIPE_GRACE, "{:?}", ran.elapsed);
+    /// Takes in one line. Returns the program's end if that is what it says.
+    fn hear(&mut self, line: &str) -> io::Result<Option<Ending>> {
+        match Word::parse(line) {
+            Some(Word::Started(pid)) => self.program = Pid::from_raw(pid),
+            Some(Word::Ended(ending)) => return Ok(Some(ending)),
+            Some(Word::Refused(errno)) => {
+                return Err(match errno {
+                    0 => io::Error::other("it cannot be executed"),
+                    errno => io::Error::from_raw_os_error(errno),
+                });
+            }
+            Some(Word::Left(count)) => {
+                tracing::error!(count, "processes of an analysis cannot be killed; see `ps`");
+            }
+            Some(Word::Note(note)) => tracing::debug!(note, "an analysis runs without"),
+            None => tracing::warn!(line, "a supervisor says what is not understood"),
+        }
+        Ok(None)
     }
 
-    #[test]
-    fn output_keeps_head_and_tail_and_counts_the_rest() {
-        let mut captured = Captured::default();
-        for number in 0..100_000_u32 {
-            captured.push(format!("{number:09}\n").as_bytes());
+    /// Waits for the supervisor. One that hangs, or was killed before the program ended, can end
+    /// nothing: what is known of its tree is killed from here.
+    async fn reap(&mut self, supervisor: &mut Child, program_ended: bool) {
+        let ended = timeout(MARGIN, supervisor.wait()).await.is_ok();
+        if ended && program_ended {
+            return;
         }
-        let bytes = captured.to_bytes();
-        assert!(bytes.len() < KEPT_HEAD + KEPT_TAIL + 100);
-        assert!(bytes.starts_with(b"000000000\n") && bytes.ends_with(b"000099999\n"));
-        let left_out = 1_000_000 - KEPT_HEAD - KEPT_TAIL;
-        assert!(
-            String::from_utf8(bytes).unwrap().contains(&format!("[{left_out} bytes left out]"))
-        );
+        for group in [self.supervisor, self.program].into_iter().flatten() {
+            let killed = kill_process_group(group, Signal::KILL);
+            if killed.is_err() && !ended && Some(group) == self.supervisor {
+                kill_process(group, Signal::KILL).unwrap_or_default();
+            }
+        }
+        if let Err(error) = timeout(MARGIN, supervisor.wait()).await {
+            tracing::error!(%error, "a supervisor cannot be killed");
+        }
     }
+}
+
+/// Returns the instant after a duration; one too long to be reckoned with is a year.
+fn far(from: Instant, duration: Duration) -> Instant {
+    from.checked_add(duration).unwrap_or_else(|| from + Duration::from_hours(24 * 365))
 }

@@ -4,13 +4,12 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
 use std::time::Duration;
 
 use sha2::{Digest as _, Sha256};
-use tokio::process::Command;
 
-use crate::model::analysis::{EnvironmentSources, ProgramFacts, ProgramKind};
+use super::child::{self, ChildRun, Limits, Plan, Stop};
+use crate::model::analysis::{Ending, EnvironmentSources, ProgramFacts, ProgramKind};
 use crate::model::ids::Digest;
 use crate::model::status::Readiness;
 use crate::settings::Settings;
@@ -25,6 +24,8 @@ const MAX_CODE_BYTES: u64 = 4 << 20;
 /// Importing torch takes 6–8 s on a quiet host, and minutes from a cold network disk.
 const IMPORT_LIMIT: Duration = Duration::from_mins(3);
 const QUICK_LIMIT: Duration = Duration::from_secs(20);
+/// Time from TERM to KILL of a helper that is past its limit.
+const GRACE: Duration = Duration::from_secs(1);
 
 /// What `discover` cannot see itself.
 #[derive(Debug, Clone)]
@@ -33,6 +34,10 @@ pub struct Surroundings {
     pub environment: Vec<(String, String)>,
     /// The running program, for the embedded probe.
     pub executable: PathBuf,
+    /// The executable that becomes the supervisor of what is run.
+    pub supervisor: PathBuf,
+    /// The soft limit on open files that it gets, where that is not the daemon's own.
+    pub open_files: Option<u64>,
     /// Whether earlier observations were made by a real analysis, so that the probe must not
     /// stand in for a script that is missing now.
     pub script_existed: bool,
@@ -62,12 +67,23 @@ pub async fn discover(
         return known.clone();
     }
     let needs_python = found.argv.iter().any(|part| part.contains("{python}"));
+    let house = House {
+        supervisor: &surroundings.supervisor,
+        environment: &found.environment,
+        root: &root,
+        limits: Limits {
+            timeout: QUICK_LIMIT,
+            kill_grace: GRACE,
+            nice: settings.analysis.nice,
+            open_files: surroundings.open_files,
+        },
+    };
     let python = if needs_python {
-        python(settings, surroundings, &found.environment).await
+        python(settings, surroundings, &house).await
     } else {
         Err("the analysis program needs no Python".to_owned())
     };
-    let readiness = readiness(&found, needs_python, &python, &root).await;
+    let readiness = readiness(&found, needs_python, &python, &house).await;
     let facts = ProgramFacts {
         kind: found.kind,
         argv: found.argv,
@@ -78,6 +94,14 @@ pub async fn discover(
         cores: surroundings.cores,
     };
     (facts, readiness)
+}
+
+/// Where helpers run.
+struct House<'a> {
+    supervisor: &'a Path,
+    environment: &'a BTreeMap<String, String>,
+    root: &'a Path,
+    limits: Limits,
 }
 
 /// What a look at the files says.
@@ -240,7 +264,7 @@ async fn readiness(
     found: &Found,
     needs_python: bool,
     python: &Result<String, String>,
-    root: &Path,
+    house: &House<'_>,
 ) -> Readiness {
     let not_ready = |problem: String| Readiness::NotReady { problem };
     if let Some(problem) = &found.problem {
@@ -253,7 +277,7 @@ async fn readiness(
             ProgramKind::Configured | ProgramKind::Script => program.clone(),
         };
         let paths = found.environment.get("PATH").map(String::as_str).unwrap_or_default();
-        let there = program.contains('{') || find_program(&program, paths, root).is_some();
+        let there = program.contains('{') || find_program(&program, paths, house.root).is_some();
         return if there {
             Readiness::Ready { program: what }
         } else {
@@ -265,7 +289,7 @@ async fn readiness(
         Ok(python) if found.kind == ProgramKind::Configured => {
             Readiness::Ready { program: format!("{} with {python}", found.argv.join(" ")) }
         }
-        Ok(python) => match imports(python, &found.environment, root, Imports::Load).await {
+        Ok(python) => match imports(python, house, Imports::Load).await {
             Ok(()) => Readiness::Ready { program: format!("{SCRIPT} with {python}") },
             Err(problem) => not_ready(format!("`{python}` cannot run the analysis: {problem}")),
         },
@@ -291,10 +315,10 @@ pub fn find_program(program: &str, paths: &str, root: &Path) -> Option<PathBuf> 
 async fn python(
     settings: &Settings,
     surroundings: &Surroundings,
-    environment: &BTreeMap<String, String>,
+    house: &House<'_>,
 ) -> Result<String, String> {
-    let root = &settings.paths.root;
-    let paths = environment.get("PATH").map(String::as_str).unwrap_or_default();
+    let root = house.root;
+    let paths = house.environment.get("PATH").map(String::as_str).unwrap_or_default();
     if let Some(python) = &settings.analysis.python {
         return find_program(python, paths, root)
             .map(|path| path.to_string_lossy().into_owned())
@@ -307,7 +331,7 @@ async fn python(
     let home = surroundings.environment.iter().find(|(key, _)| key == "HOME");
     let home = PathBuf::from(home.map(|(_, value)| value.as_str()).unwrap_or_default());
     if is_poetry_project(root)
-        && let Some(python) = poetry_python(root, paths, &home, environment).await
+        && let Some(python) = poetry_python(house, paths, &home).await
     {
         return Ok(python);
     }
@@ -316,7 +340,7 @@ async fn python(
     let candidates = find_program("python3", paths, root).into_iter().chain(homes).chain(system);
     for candidate in candidates.filter(|path| path.exists()) {
         let candidate = candidate.to_string_lossy().into_owned();
-        if imports(&candidate, environment, root, Imports::Find).await.is_ok() {
+        if imports(&candidate, house, Imports::Find).await.is_ok() {
             return Ok(candidate);
         }
     }
@@ -330,12 +354,7 @@ fn is_poetry_project(root: &Path) -> bool {
 }
 
 /// Asks Poetry for its environment; Poetry's usual homes are not on a service's PATH.
-async fn poetry_python(
-    root: &Path,
-    paths: &str,
-    home: &Path,
-    environment: &BTreeMap<String, String>,
-) -> Option<String> {
+async fn poetry_python(house: &House<'_>, paths: &str, home: &Path) -> Option<String> {
     let homes = [
         ".local/bin/poetry",
         ".poetry/bin/poetry",
@@ -343,13 +362,13 @@ async fn poetry_python(
         ".local/share/pypoetry/venv/bin/poetry",
     ];
     let in_homes = homes.iter().map(|tail| home.join(tail)).find(|path| path.exists());
-    let poetry = find_program("poetry", paths, root).or(in_homes)?;
-    let mut command = Command::new(poetry);
-    command.args(["env", "info", "-p"]).env_clear().envs(environment).current_dir(root);
-    let output = finish(command, QUICK_LIMIT).await.ok()?;
-    let folder = String::from_utf8(output.stdout).ok()?;
+    let poetry = find_program("poetry", paths, house.root).or(in_homes)?;
+    let argv = [&*poetry.to_string_lossy(), "env", "info", "-p"];
+    let ran = finish(house, &argv, QUICK_LIMIT).await.ok()?;
+    let folder = String::from_utf8(ran.stdout.to_bytes()).ok()?;
     let python = Path::new(folder.trim()).join("bin/python");
-    (output.status.success() && python.exists()).then(|| python.to_string_lossy().into_owned())
+    (ran.ending == Ending::Exit(0) && python.exists())
+        .then(|| python.to_string_lossy().into_owned())
 }
 
 /// How far the libraries are tried.
@@ -361,12 +380,7 @@ enum Imports {
     Load,
 }
 
-async fn imports(
-    python: &str,
-    environment: &BTreeMap<String, String>,
-    root: &Path,
-    how: Imports,
-) -> Result<(), String> {
+async fn imports(python: &str, house: &House<'_>, how: Imports) -> Result<(), String> {
     let (code, limit) = match how {
         Imports::Find => (
             "import importlib.util as u, sys; \
@@ -375,23 +389,34 @@ async fn imports(
         ),
         Imports::Load => ("import torch, transformers, datasets", IMPORT_LIMIT),
     };
-    let mut command = Command::new(python);
-    command.args(["-c", code]).env_clear().envs(environment).env("CUDA_VISIBLE_DEVICES", "");
-    command.current_dir(root);
-    let output = finish(command, limit).await.map_err(|error| error.to_string())?;
-    if output.status.success() {
+    let ran = finish(house, &[python, "-c", code], limit).await;
+    let ran = ran.map_err(|error| error.to_string())?;
+    if ran.ending == Ending::Exit(0) {
         return Ok(());
     }
-    let text = String::from_utf8_lossy(&output.stderr);
+    let stderr = ran.stderr.to_bytes();
+    let text = String::from_utf8_lossy(&stderr);
     let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
     Err(crate::parse::redact::redact(last).into_owned())
 }
 
-async fn finish(mut command: Command, limit: Duration) -> io::Result<std::process::Output> {
-    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    command.process_group(0).kill_on_drop(true);
-    match tokio::time::timeout(limit, command.output()).await {
-        Ok(output) => output,
-        Err(_) => Err(io::Error::other(format!("no answer within {} s", limit.as_secs()))),
+/// Runs a helper to its end, under the same supervision as an analysis. Fails when it does not exit
+/// in time.
+async fn finish(house: &House<'_>, argv: &[&str], limit: Duration) -> io::Result<ChildRun> {
+    let mut env = house.environment.clone();
+    env.insert("CUDA_VISIBLE_DEVICES".to_owned(), String::new());
+    let plan = Plan {
+        supervisor: house.supervisor.to_owned(),
+        argv: argv.iter().map(|part| (*part).to_owned()).collect(),
+        env,
+        working_directory: house.root.to_owned(),
+        limits: Limits { timeout: limit, ..house.limits },
+    };
+    let ran = child::run(plan, &Stop::default()).await?;
+    match ran.ending {
+        Ending::Deadline => {
+            Err(io::Error::other(format!("no answer within {} s", limit.as_secs())))
+        }
+        Ending::Exit(_) | Ending::Signal(_) => Ok(ran),
     }
 }

@@ -1,12 +1,18 @@
 //! The running analyses, as tasks that are owned and can all be stopped.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tokio::task::{Id, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::time::timeout;
 
+use crate::analyze::child::Stop;
 use crate::analyze::{self, Workshop};
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, AnalysisResult, FailureClass};
+
+/// How long killed analyses are waited for: longer than the kernel needs, shorter than what is left
+/// of the daemon's stop.
+const KILL_LIMIT: Duration = Duration::from_secs(3);
 
 /// All analyses that have not come to their end.
 #[derive(Debug)]
@@ -14,25 +20,24 @@ pub(super) struct Analyses {
     workshop: Workshop,
     set: JoinSet<AnalysisOutcome>,
     orders: BTreeMap<Id, AnalysisOrder>,
-    stop: CancellationToken,
+    stop: Stop,
 }
 
 impl Analyses {
     pub(super) fn new(workshop: Workshop) -> Self {
-        let stop = CancellationToken::new();
-        Self { workshop, set: JoinSet::new(), orders: BTreeMap::new(), stop }
+        Self { workshop, set: JoinSet::new(), orders: BTreeMap::new(), stop: Stop::default() }
     }
 
     pub(super) fn start(&mut self, order: AnalysisOrder) {
-        let (workshop, stop) = (self.workshop.clone(), self.stop.child_token());
+        let (workshop, stop) = (self.workshop.clone(), self.stop.clone());
         let work = Box::pin(analyze::run(order.clone(), workshop, stop));
         let id = self.set.spawn(work).id();
         self.orders.insert(id, order);
     }
 
-    /// Changes how the next analyses run.
+    /// Changes how the next analyses run. What the daemon changed of itself at its start stays.
     pub(super) fn equip(&mut self, workshop: Workshop) {
-        self.workshop = workshop;
+        self.workshop = Workshop { open_files: self.workshop.open_files, ..workshop };
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -41,12 +46,17 @@ impl Analyses {
 
     /// Asks all of them to stop; each ends within its grace time.
     pub(super) fn stop(&self) {
-        self.stop.cancel();
+        self.stop.gently.cancel();
     }
 
-    /// Ends all of them now, with everything they started, and waits until that is done: dropping
-    /// a run kills its process group.
+    /// Ends all of them now, with everything they started, and waits until that is done. What hangs
+    /// all the same, such as a read from a dead disk, is left to itself.
     pub(super) async fn kill(&mut self) {
+        self.stop.at_once.cancel();
+        let all = async { while self.set.join_next().await.is_some() {} };
+        if timeout(KILL_LIMIT, all).await.is_err() {
+            tracing::warn!("an analysis does not end; leaving without it");
+        }
         self.set.shutdown().await;
         self.orders.clear();
     }
@@ -83,7 +93,7 @@ fn panicked(order: AnalysisOrder) -> AnalysisOutcome {
         finite: None,
         conditions: Vec::new(),
         result: AnalysisResult::Failed {
-            elapsed: std::time::Duration::ZERO,
+            elapsed: Duration::ZERO,
             class: FailureClass::Unknown,
             evidence: "a bug in runscribe: its analysis task panicked; see the daemon's log".into(),
         },

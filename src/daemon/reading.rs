@@ -5,8 +5,8 @@ use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use tokio_util::sync::CancellationToken;
 
+use crate::analyze::child::Stop;
 use crate::analyze::{self, Workshop, concepts, program};
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome};
 use crate::model::checkpoint::{Condition, ModelConfig};
@@ -191,7 +191,7 @@ impl Prepared {
         let state = tempfile::Builder::new().prefix("runscribe-analyze-").tempdir()?;
         let workshop = workshop(settings, state.path());
         let checkpoint = self.order.checkpoint.clone();
-        let run = Box::pin(analyze::run(self.order, workshop, CancellationToken::new()));
+        let run = Box::pin(analyze::run(self.order, workshop, Stop::default()));
         let outcome = run.await;
         let folder = analyze::report_folder(state.path(), checkpoint.run.as_str(), checkpoint.name);
         let printed = std::fs::read_to_string(folder.join("stdout.txt")).unwrap_or_default();
@@ -207,6 +207,8 @@ pub(super) fn workshop(settings: &Settings, state: &Path) -> Workshop {
         state: state.to_owned(),
         device: settings.analysis.device,
         nice: settings.analysis.nice,
+        supervisor: PathBuf::from(analyze::child::OWN_EXECUTABLE),
+        open_files: None,
         signature_of: std::sync::Arc::new(move |folder| {
             // Links of a checkpoint in its place may lead anywhere inside the training folder;
             // a pin has none.

@@ -8,6 +8,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, watch as state};
 use tokio_util::sync::CancellationToken;
 
+use crate::analyze::Workshop;
 use crate::analyze::program::Surroundings;
 use crate::engine::{Event, World};
 use crate::host;
@@ -71,16 +72,25 @@ pub(super) async fn open(options: &Options) -> Result<House, Fatal> {
         observations = memory.observations.len(),
         "watching"
     );
+    let open_files = raise_open_files();
     let settings = Arc::new(settings);
-    wire(&settings, journal, memory, socket, signals)
+    wire(&settings, (journal, memory), socket, signals, open_files)
+}
+
+/// Makes room for a thousand clients. Returns the limit that the programs it starts shall have.
+fn raise_open_files() -> Option<u64> {
+    host::raise_open_files().unwrap_or_else(|error| {
+        tracing::warn!(%error, "cannot raise the limit on open files; many clients may find no room");
+        None
+    })
 }
 
 fn wire(
     settings: &Arc<Settings>,
-    journal: Journal,
-    memory: Memory,
+    (journal, memory): (Journal, Memory),
     socket: BoundSocket,
     signals: Asking,
+    open_files: Option<u64>,
 ) -> Result<House, Fatal> {
     let (stop, mut workers) = (CancellationToken::new(), Workers::default());
     let (to_loop, sightings) = mpsc::channel(SIGHTINGS);
@@ -91,7 +101,8 @@ fn wire(
     let publisher = Publisher::new(memory.last_seq);
     let (snapshots, latest) = state::channel(Arc::new(Status::default()));
     let helpers = {
-        let (settings, surroundings) = (Arc::clone(settings), surroundings(&memory));
+        let settings = Arc::clone(settings);
+        let surroundings = Surroundings { open_files, ..surroundings(&memory) };
         Helpers::start(&mut workers, settings, surroundings, news_sender, stop.clone())?
     };
     helpers.write_address(socket.path());
@@ -104,9 +115,7 @@ fn wire(
         limits: Limits::default(),
         clock: now,
     };
-    let made_before = made_before(settings, &memory);
-    let mut world = World::new(Arc::clone(settings), memory, daemon_status(settings), now());
-    world.use_made_before(made_before);
+    let world = world(settings, memory);
     start_watching(&mut workers, WatchConfig::from(&**settings), to_loop, &inbox)?;
     let recorder = open_recorder(settings, journal)?;
     workers
@@ -114,7 +123,7 @@ fn wire(
     let state = settings.paths.state.clone();
     workers.spawn_thread("history", move || answer_history(&state, questions))?;
     workers.spawn("socket", server.serve(socket, stop.clone()));
-    let workshop = reading::workshop(settings, &settings.paths.state);
+    let workshop = Workshop { open_files, ..reading::workshop(settings, &settings.paths.state) };
     Ok(House {
         world,
         analyses: Analyses::new(workshop),
@@ -148,6 +157,13 @@ fn start_watching(
         watch::keep(&kept);
         Ok(())
     })
+}
+
+fn world(settings: &Arc<Settings>, memory: Memory) -> World {
+    let made_before = made_before(settings, &memory);
+    let mut world = World::new(Arc::clone(settings), memory, daemon_status(settings), now());
+    world.use_made_before(made_before);
+    world
 }
 
 fn open_recorder(settings: &Settings, journal: Journal) -> anyhow::Result<Recorder> {
@@ -243,6 +259,8 @@ pub(super) fn surroundings(memory: &Memory) -> Surroundings {
     Surroundings {
         environment: super::environment(),
         executable: executable(),
+        supervisor: crate::analyze::child::OWN_EXECUTABLE.into(),
+        open_files: None,
         script_existed: memory.observations.iter().any(by_script),
         cores: available_parallelism().map_or(1, std::num::NonZero::get),
         build_environment: crate::schedule::environment::build,

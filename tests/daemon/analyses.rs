@@ -1,7 +1,7 @@
 //! Analyses that misbehave: the queue moves on, nothing is left behind, nothing is believed that
 //! was not measured.
 
-use crate::support::{FakeReport, Project};
+use crate::support::{FakeReport, Project, is_alive, wait};
 
 const RUN: &str = "perceiver_mlm_H64L2C128_20261123_063901";
 
@@ -20,7 +20,7 @@ fn an_analysis_that_hangs_is_ended_with_its_whole_group_and_the_queue_moves_on()
     project.save(RUN, 40);
     daemon.wait_for_observations(1);
     assert_eq!(project.observations()[0][2], "`checkpoint-40`");
-    assert_eq!(project.processes_of_the_fake(), Vec::<String>::new());
+    project.assert_nothing_is_left();
     assert_eq!(daemon.stop(), Some(0));
 }
 
@@ -35,13 +35,53 @@ fn stopping_ends_a_running_analysis_and_the_next_start_begins_it_again() {
             && project.starts().contains_key("checkpoint-20")
     });
     assert_eq!(daemon.stop(), Some(0));
-    assert_eq!(project.processes_of_the_fake(), Vec::<String>::new());
+    project.assert_nothing_is_left();
     std::fs::remove_file(project.path("fake/checkpoint-20/hang")).unwrap();
     project.script("checkpoint-20", FakeReport::healthy());
     let daemon = project.start();
     daemon.wait_for_observations(1);
     assert_eq!(project.starts().get("checkpoint-20"), Some(&2));
     assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn a_daemon_that_was_killed_leaves_nothing_running() {
+    let project = Project::new();
+    project.script_file("checkpoint-20", "daemonize", "");
+    project.script_file("checkpoint-20", "background", "");
+    project.script_file("checkpoint-20", "hang", "");
+    let daemon = project.start();
+    project.save(RUN, 20);
+    daemon.wait_until("a running analysis that has left something behind", |_| {
+        project.pids_of_the_fake().len() == 3
+    });
+    let processes = project.pids_of_the_fake();
+    assert!(processes.iter().all(|pid| is_alive(*pid)), "{processes:?}");
+    daemon.kill();
+    wait("everything to end", || processes.iter().all(|pid| !is_alive(*pid)));
+    wait("the supervisor to end", || project.processes_of_the_fake().is_empty());
+}
+
+#[test]
+fn the_analysis_has_the_file_limit_that_the_daemon_was_started_with() {
+    let project = Project::new();
+    project.script_file("checkpoint-20", "hang", "");
+    let daemon = project.start_with_open_files(256);
+    project.save(RUN, 20);
+    daemon.wait_until("a running analysis", |_| !project.pids_of_the_fake().is_empty());
+    let (analysis, hard) = open_files(&project.pids_of_the_fake()[0].to_string());
+    let (of_the_daemon, _) = open_files(&daemon.pid().to_string());
+    assert_eq!(analysis, 256);
+    assert_eq!(of_the_daemon, hard.min(1 << 16));
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Returns soft and hard limit on open files of a process.
+fn open_files(process: &str) -> (u64, u64) {
+    let limits = std::fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+    let mut numbers = line.split_ascii_whitespace().filter_map(|word| word.parse().ok());
+    (numbers.next().unwrap(), numbers.next().unwrap())
 }
 
 #[test]
@@ -57,7 +97,7 @@ fn a_stop_leaves_nothing_behind_however_patient_the_grace_time_is() {
             daemon.ask_to_stop();
         }
         assert_eq!(daemon.stop(), Some(0));
-        assert_eq!(project.processes_of_the_fake(), Vec::<String>::new());
+        project.assert_nothing_is_left();
     }
 }
 

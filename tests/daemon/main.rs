@@ -10,6 +10,7 @@
 )]
 
 mod analyses;
+mod children;
 mod commands;
 mod crashes;
 mod demo;

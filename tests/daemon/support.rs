@@ -112,6 +112,23 @@ impl Project {
         command_lines().into_iter().filter(|line| line.contains(&folder)).collect()
     }
 
+    /// Returns the ids of the processes that the fake analysis started: itself, and what it left
+    /// behind.
+    pub(crate) fn pids_of_the_fake(&self) -> Vec<i32> {
+        let read =
+            |name: &str| fs::read_to_string(self.path("fake").join(name)).unwrap_or_default();
+        let both = read("started.log") + &read("left.log");
+        both.lines().filter_map(|line| line.rsplit(' ').next()?.parse().ok()).collect()
+    }
+
+    /// Asserts that nothing that the fake analysis started is left, by id and by command line.
+    pub(crate) fn assert_nothing_is_left(&self) {
+        let alive: Vec<i32> =
+            self.pids_of_the_fake().into_iter().filter(|pid| is_alive(*pid)).collect();
+        assert_eq!(alive, Vec::<i32>::new());
+        assert_eq!(self.processes_of_the_fake(), Vec::<String>::new());
+    }
+
     /// Returns how often the fake analysis was started, by checkpoint.
     pub(crate) fn starts(&self) -> BTreeMap<String, usize> {
         let text = fs::read_to_string(self.path("fake/started.log")).unwrap_or_default();
@@ -184,7 +201,17 @@ impl Project {
     }
 
     pub(crate) fn start(&self) -> Daemon {
-        Daemon::start(self)
+        Daemon::start(self, command(&["watch", "--root"]))
+    }
+
+    /// Starts the daemon under a soft limit on open files.
+    pub(crate) fn start_with_open_files(&self, limit: u32) -> Daemon {
+        let plain = command(&["watch", "--root"]);
+        let mut limited = Command::new("/bin/sh");
+        limited.args(["-c", "ulimit -Sn \"$0\"; exec \"$@\""]).arg(limit.to_string());
+        limited.arg(plain.get_program()).args(plain.get_args()).env_clear();
+        limited.env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
+        Daemon::start(self, limited)
     }
 }
 
@@ -274,10 +301,9 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    fn start(project: &Project) -> Self {
+    fn start(project: &Project, mut command: Command) -> Self {
         let log = project.path("daemon.log");
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
-        let mut command = command(&["watch", "--root"]);
         let child = command.arg(project.root()).stderr(file).stdout(Stdio::null()).spawn().unwrap();
         let socket = project.path("Cache/runscribe/status.sock");
         let mut daemon = Self { child: Some(child), socket, log };
@@ -415,6 +441,13 @@ pub(crate) fn command_lines() -> Vec<String> {
     let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);
     let lines = entries.filter_map(|entry| fs::read(entry.path().join("cmdline")).ok());
     lines.map(|line| String::from_utf8_lossy(&line).replace('\0', " ")).collect()
+}
+
+/// Whether a process lives. One that has ended may still be a zombie of whoever inherited it.
+pub(crate) fn is_alive(pid: i32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = stat.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+    !matches!(state, None | Some('Z' | 'X'))
 }
 
 /// Gives another process a moment; always inside a loop with a deadline.

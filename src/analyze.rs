@@ -9,6 +9,8 @@ pub mod child;
 pub mod concepts;
 pub mod pin;
 pub mod program;
+pub mod reports;
+mod result;
 pub mod supervisor;
 pub mod weights;
 
@@ -17,18 +19,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::model::analysis::{
-    AnalysisOrder, AnalysisOutcome, AnalysisResult, Ending, FailureClass,
-};
-use crate::model::ids::CheckpointName;
-use crate::parse::{redact, report, stderr};
+use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, AnalysisResult, FailureClass};
 use crate::settings::Device;
 use child::{ChildRun, Limits, Stop as StopRequest};
 use pin::Pin;
+use reports::{ProgramOutput, ReportFiles};
 use weights::WeightsReading;
-
-/// The largest JSON report that is read, in bytes; real ones have 2 kB.
-const MAX_JSON_BYTES: u64 = 8 << 20;
 
 /// How long one piece of work on files may take; the longest is reading the weights once, some
 /// gigabytes from a slow disk.
@@ -165,7 +161,7 @@ async fn carry_out(
         Err(stop) if ran.is_err() => return Err(stop),
         Err(_) => {}
     }
-    Ok(result(order, &pin, &files, ran).await)
+    take_in(order, pin, files, ran).await
 }
 
 async fn unchanged(order: &AnalysisOrder, workshop: &Workshop, pin: &Pin) -> Result<(), Stop> {
@@ -221,181 +217,32 @@ fn environment(order: &AnalysisOrder, visible_gpus: String) -> BTreeMap<String, 
     order.program.env.clone().into_iter().chain([device]).collect()
 }
 
-/// The files of one analysis under `reports/<run>/<checkpoint>/`.
-struct ReportFiles {
-    folder: PathBuf,
-    json: PathBuf,
-}
-
-impl ReportFiles {
-    /// Makes the folder and removes what an earlier analysis left under the same name, so that an
-    /// old report can never pass for a new one.
-    fn prepare(order: &AnalysisOrder, state: &Path) -> std::io::Result<Self> {
-        let folder = report_folder(state, order.checkpoint.run.as_str(), order.checkpoint.name);
-        std::fs::create_dir_all(&folder)?;
-        let json = folder.join("report.json");
-        for name in ["report.json", "stdout.txt", "stderr.txt"] {
-            match std::fs::remove_file(folder.join(name)) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
-                _ => {}
-            }
-        }
-        Ok(Self { folder, json })
-    }
-}
-
-/// Returns where the reports of a checkpoint are kept.
-pub fn report_folder(state: &Path, run: &str, name: CheckpointName) -> PathBuf {
-    state.join("reports").join(run).join(name.to_string())
-}
-
-async fn result(
+/// Reads what a program left, keeps it, and makes a result of it.
+async fn take_in(
     order: &AnalysisOrder,
-    pin: &Pin,
-    files: &ReportFiles,
+    pin: Pin,
+    files: ReportFiles,
     ran: std::io::Result<ChildRun>,
-) -> AnalysisResult {
+) -> Result<AnalysisResult, Stop> {
     let ran = match ran {
         Ok(ran) => ran,
         Err(error) => {
             let program = order.program.argv.first().map(String::as_str).unwrap_or_default();
-            return AnalysisResult::Failed {
+            return Ok(AnalysisResult::Failed {
                 elapsed: Duration::ZERO,
                 class: FailureClass::NotStarted,
                 evidence: format!("cannot start `{program}`: {error}"),
-            };
+            });
         }
     };
-    let json_path = files.json.clone();
-    let output = ProgramOutput {
-        json: blocking(move || read_bounded(&json_path)).await.ok(),
-        stdout: ran.stdout.to_bytes(),
-        stderr: ran.stderr.to_bytes(),
-    };
-    let folder = files.folder.clone();
-    let copies = [("stdout.txt", output.stdout.clone()), ("stderr.txt", output.stderr.clone())];
-    if let Err(error) = blocking(move || keep(&folder, &copies)).await {
-        tracing::warn!(%error, "cannot keep the output of an analysis");
-    }
-    read_result(order, pin, &ran, &output)
-}
-
-/// What a program wrote.
-struct ProgramOutput {
-    json: Option<Vec<u8>>,
-    stdout: Vec<u8>,
-    stderr: Vec<u8>,
-}
-
-/// Turns output into a result. Exit 0 without one readable, complete report is `no_report`.
-fn read_result(
-    order: &AnalysisOrder,
-    pin: &Pin,
-    ran: &ChildRun,
-    output: &ProgramOutput,
-) -> AnalysisResult {
-    let elapsed = ran.elapsed;
-    let ProgramOutput { json, stdout, stderr } = output;
-    if ran.ending != Ending::Exit(0) {
-        let class = stderr::failure_class(ran.ending, stderr, stdout);
-        let evidence = stderr::evidence(ran.ending, stderr);
-        return AnalysisResult::Failed { elapsed, class, evidence };
-    }
-    let json = json.as_deref().map(report::from_json);
-    let combined = report::combine(json, Some(report::text_report(stdout)));
-    let Some(report) = combined.report else {
-        let problems = combined.problems.join("; ");
-        let evidence = format!("exit 0 without a complete report: {problems}");
-        return AnalysisResult::Failed { elapsed, class: FailureClass::NoReport, evidence };
-    };
-    let mut disbelief = combined.disagreements;
-    let random = stderr::newly_initialized_encoder(stderr);
-    disbelief.extend(random.or_else(|| stderr::newly_initialized_encoder(stdout)));
-    disbelief.extend(other_subject(order, pin, &report));
-    AnalysisResult::Reported { elapsed, report: Box::new(report), disbelief }
-}
-
-/// Says so when the report is about another checkpoint or model type than was asked for.
-fn other_subject(
-    order: &AnalysisOrder,
-    pin: &Pin,
-    report: &crate::model::measurement::Report,
-) -> Option<String> {
-    let is_asked = |path: &str| names_same_checkpoint(Path::new(path), &pin.checkpoint);
-    if let Some(path) = report.model_path.as_deref().filter(|path| !is_asked(path)) {
-        return Some(format!("the report is about another checkpoint: {path}"));
-    }
-    let asked = order.program.model_type.as_deref()?;
-    let used = report.model_type.as_deref().filter(|used| *used != asked)?;
-    Some(format!("the report used model type {used}, not {asked}"))
-}
-
-/// Whether two paths end in the same `<run id>/<checkpoint name>`, which is what identifies a
-/// checkpoint wherever it lies: a pin, its place, or a path that a program has resolved.
-fn names_same_checkpoint(one: &Path, other: &Path) -> bool {
-    let ending = |path: &Path| {
-        let name = path.file_name()?.to_owned();
-        Some((path.parent()?.file_name()?.to_owned(), name))
-    };
-    ending(one).is_some_and(|ending_of_one| Some(ending_of_one) == ending(other))
-}
-
-fn read_bounded(path: &Path) -> std::io::Result<Vec<u8>> {
-    use std::io::Read as _;
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(MAX_JSON_BYTES).read_to_end(&mut bytes)?;
-    Ok(bytes)
-}
-
-fn keep(folder: &Path, copies: &[(&str, Vec<u8>)]) -> std::io::Result<()> {
-    for (name, bytes) in copies {
-        let text = String::from_utf8_lossy(bytes);
-        std::fs::write(folder.join(name), redact::redact(&text).as_bytes())?;
-    }
-    Ok(())
-}
-
-/// Removes reports that are older than `keep`, and folders that are empty then. Returns how many
-/// folders went.
-pub fn sweep_reports(state: &Path, keep: Duration) -> std::io::Result<u64> {
-    let mut removed = 0;
-    let reports = state.join("reports");
-    let walk = walkdir::WalkDir::new(&reports).min_depth(2).max_depth(2).follow_links(false);
-    for entry in walk {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) if error.io_error().is_some_and(is_missing) => return Ok(removed),
-            Err(error) => return Err(error.into()),
-        };
-        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
-        if age > keep {
-            std::fs::remove_dir_all(entry.path())?;
-            removed += 1;
+    let order = order.clone();
+    let read = blocking(move || {
+        let (stdout, stderr) = (ran.stdout.to_bytes(), ran.stderr.to_bytes());
+        let output = ProgramOutput { json: files.read_json(), stdout, stderr };
+        if let Err(error) = files.keep(&output, &order.program.secrets) {
+            tracing::warn!(%error, "cannot keep the output of an analysis");
         }
-    }
-    Ok(removed)
-}
-
-fn is_missing(error: &std::io::Error) -> bool {
-    error.kind() == std::io::ErrorKind::NotFound
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_checkpoint_is_known_by_run_and_name_wherever_it_lies() {
-        let pinned = Path::new("/state/pins/7-1/run_a/checkpoint-20");
-        for (path, same) in [
-            ("/project/Cache/Training/run_a/checkpoint-20", true),
-            ("/project/Cache/Training/run_a/checkpoint-20/", true),
-            ("/project/Cache/Training/run_b/checkpoint-20", false),
-            ("/project/Cache/Training/run_a/checkpoint-2", false),
-            ("checkpoint-20", false),
-            ("", false),
-        ] {
-            assert_eq!(names_same_checkpoint(Path::new(path), pinned), same, "{path}");
-        }
-    }
+        Ok(result::read(&order, &pin.checkpoint, &ran, &output))
+    });
+    read.await.map_err(|error| Stop::Disk(format!("cannot read what the analysis left: {error}")))
 }

@@ -9,6 +9,7 @@ pub mod ids;
 pub mod journal;
 pub mod measurement;
 pub mod observation;
+pub mod secrets;
 pub mod status;
 pub mod time;
 

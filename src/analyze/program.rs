@@ -11,7 +11,9 @@ use sha2::{Digest as _, Sha256};
 use super::child::{self, ChildRun, Limits, Plan, Stop};
 use crate::model::analysis::{Ending, EnvironmentSources, ProgramFacts, ProgramKind};
 use crate::model::ids::Digest;
+use crate::model::secrets::Secrets;
 use crate::model::status::Readiness;
+use crate::parse::redact;
 use crate::settings::Settings;
 use crate::settings::env_file::parse_env_file;
 
@@ -70,6 +72,7 @@ pub async fn discover(
     let house = House {
         supervisor: &surroundings.supervisor,
         environment: &found.environment,
+        secrets: &found.secrets,
         root: &root,
         limits: Limits {
             timeout: QUICK_LIMIT,
@@ -89,6 +92,7 @@ pub async fn discover(
         argv: found.argv,
         python,
         environment: found.environment,
+        secrets: found.secrets,
         protocol: found.protocol,
         root,
         cores: surroundings.cores,
@@ -100,6 +104,7 @@ pub async fn discover(
 struct House<'a> {
     supervisor: &'a Path,
     environment: &'a BTreeMap<String, String>,
+    secrets: &'a Secrets,
     root: &'a Path,
     limits: Limits,
 }
@@ -109,6 +114,7 @@ struct Found {
     kind: ProgramKind,
     argv: Vec<String>,
     environment: BTreeMap<String, String>,
+    secrets: Secrets,
     protocol: String,
     problem: Option<String>,
 }
@@ -119,6 +125,7 @@ impl Found {
             kind: ProgramKind::Probe,
             argv: Vec::new(),
             environment: BTreeMap::default(),
+            secrets: Secrets::default(),
             protocol: String::new(),
             problem: Some(problem.to_owned()),
         }
@@ -129,16 +136,18 @@ impl Found {
         let python = facts.python.as_ref();
         self.problem.is_none()
             && matches!(readiness, Readiness::Ready { .. })
-            && (self.kind, &self.argv, &self.protocol, &self.environment)
-                == (facts.kind, &facts.argv, &facts.protocol, &facts.environment)
+            && (self.kind, &self.argv, &self.protocol, &self.environment, &self.secrets)
+                == (facts.kind, &facts.argv, &facts.protocol, &facts.environment, &facts.secrets)
             && python.map_or(true, |python| Path::new(python).exists())
     }
 
     fn look(settings: &Settings, surroundings: &Surroundings) -> Self {
         let (kind, argv, problem) = command(settings, surroundings);
+        let sources = environment_sources(settings, surroundings);
         Self {
             protocol: protocol(settings, kind, &argv),
-            environment: environment(settings, surroundings),
+            environment: (surroundings.build_environment)(&sources),
+            secrets: secrets(&sources),
             kind,
             argv,
             problem,
@@ -182,7 +191,7 @@ fn dataset(settings: &Settings) -> Option<String> {
         .or_else(|| own.exists().then(|| own.to_string_lossy().into_owned()))
 }
 
-fn environment(settings: &Settings, surroundings: &Surroundings) -> BTreeMap<String, String> {
+fn environment_sources(settings: &Settings, surroundings: &Surroundings) -> EnvironmentSources {
     let file = match std::fs::read_to_string(&settings.analysis.env_file) {
         Ok(text) => {
             let (pairs, problems) = parse_env_file(&text);
@@ -200,12 +209,18 @@ fn environment(settings: &Settings, surroundings: &Surroundings) -> BTreeMap<Str
     };
     let neighbor = settings.paths.root.parent().map(|parent| parent.join("hf_home"));
     let hf_home = neighbor.filter(|path| path.is_dir());
-    (surroundings.build_environment)(&EnvironmentSources {
+    EnvironmentSources {
         own: surroundings.environment.clone(),
         file,
         configured: settings.analysis.env.clone(),
         hf_home: hf_home.map(|path| path.to_string_lossy().into_owned()),
-    })
+    }
+}
+
+fn secrets(sources: &EnvironmentSources) -> Secrets {
+    let listed = sources.own.iter().chain(&sources.file).map(|(name, value)| (name, value));
+    let all = listed.chain(&sources.configured);
+    redact::secrets_among(all.map(|(name, value)| (name.as_str(), value.as_str())))
 }
 
 /// Returns the digest that says how something was measured: argv template, data set, script and
@@ -397,7 +412,7 @@ async fn imports(python: &str, house: &House<'_>, how: Imports) -> Result<(), St
     let stderr = ran.stderr.to_bytes();
     let text = String::from_utf8_lossy(&stderr);
     let last = text.lines().rev().find(|line| !line.trim().is_empty()).unwrap_or("no message");
-    Err(crate::parse::redact::redact(last).into_owned())
+    Err(redact::redact_with(last, house.secrets))
 }
 
 /// Runs a helper to its end, under the same supervision as an analysis. Fails when it does not exit

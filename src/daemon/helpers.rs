@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 use tokio_util::sync::CancellationToken;
 
 use crate::analyze::program::{self, Surroundings};
+use crate::analyze::reports;
 use crate::engine::Event;
 use crate::host::{Sampler, run_files};
 use crate::model::ids::RunId;
@@ -22,6 +23,8 @@ use super::workers::Workers;
 const SAMPLE: Duration = Duration::from_secs(10);
 /// How often the analysis program is looked at again: it may have been mended or changed.
 const LOOK: Duration = Duration::from_secs(30);
+/// How often reports that are too old are looked for.
+const SWEEP: Duration = Duration::from_hours(6);
 /// Runs whose files wait to be read.
 const QUESTIONS: usize = 1024;
 
@@ -49,6 +52,7 @@ impl Helpers {
             "program",
             watch_program(current.clone(), surroundings, news.clone(), stop.clone()),
         );
+        workers.spawn("reports", sweep_reports(current.clone(), stop.clone()));
         workers.spawn("host", sample_host(sampler, news.clone(), stop));
         workers.spawn_thread("run files", move || {
             read_runs(asked, &current, &news);
@@ -119,6 +123,40 @@ async fn watch_program(
                     return Ok(());
                 }
             }
+        }
+    }
+}
+
+/// Removes reports that are older than the settings say, again and again.
+async fn sweep_reports(
+    settings: state::Receiver<Arc<Settings>>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut every = interval(SWEEP);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    // The first tick comes at once, and the start has swept already.
+    every.tick().await;
+    loop {
+        tokio::select! {
+            _ = every.tick() => {}
+            () = stop.cancelled() => return Ok(()),
+        }
+        let (state, analysis) = {
+            let settings = settings.borrow();
+            (settings.paths.state.clone(), settings.analysis.clone())
+        };
+        // What an analysis that runs now wrote at its start is in use, however short the time.
+        let keep = analysis.keep_reports.max(analysis.timeout.saturating_mul(2));
+        let swept = tokio::task::spawn_blocking(move || reports::sweep(&state, keep));
+        let swept = tokio::select! {
+            swept = swept => swept?,
+            // A disk that does not answer must not hold up the stop.
+            () = stop.cancelled() => return Ok(()),
+        };
+        match swept {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "removed reports that are too old"),
+            Err(error) => tracing::warn!(%error, "cannot remove reports that are too old"),
         }
     }
 }

@@ -169,6 +169,7 @@ impl Play {
             argv: vec!["analysis".to_owned()],
             python: Ok(String::new()),
             environment: std::collections::BTreeMap::new(),
+            secrets: crate::model::secrets::Secrets::default(),
             protocol: "aaaa1111".to_owned(),
             root: self.settings.paths.root.clone(),
             cores: 2,

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 
 use crate::analyze::child::Stop;
+use crate::analyze::reports::report_folder;
 use crate::analyze::{self, Workshop, concepts, program};
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome};
 use crate::model::checkpoint::{Condition, ModelConfig};
@@ -14,6 +15,7 @@ use crate::model::ids::{CheckpointId, RunId};
 use crate::model::journal::Memory;
 use crate::model::observation::Observation;
 use crate::model::status::Readiness;
+use crate::parse::redact::redact_with;
 use crate::probe::ConceptMatrix;
 use crate::recognize;
 use crate::record::history::Reader;
@@ -175,14 +177,14 @@ impl Prepared {
     /// Says what would be run: the command line, then the environment.
     pub fn describe(&self) -> Vec<String> {
         let json = "<a temporary folder>/report.json";
-        let argv = self.order.program.argv(&self.order.folder.to_string_lossy(), json);
-        let environment = self.order.program.env.iter();
-        let shown = environment.map(|(key, value)| format!("{key}={value}"));
-        let redacted = shown.map(|line| crate::parse::redact::redact(&line).into_owned());
+        let program = &self.order.program;
+        let redacted = |line: String| redact_with(&line, &program.secrets);
+        let argv = program.argv(&self.order.folder.to_string_lossy(), json);
+        let environment = program.env.iter().map(|(key, value)| format!("{key}={value}"));
         let heading = ["argv:".to_owned()];
-        let argv = argv.into_iter().map(|part| format!("  {part}"));
+        let argv = argv.into_iter().map(|part| format!("  {}", redacted(part)));
         let middle = ["environment:".to_owned()];
-        let environment = redacted.map(|line| format!("  {line}"));
+        let environment = environment.map(|line| format!("  {}", redacted(line)));
         heading.into_iter().chain(argv).chain(middle).chain(environment).collect()
     }
 
@@ -193,7 +195,7 @@ impl Prepared {
         let checkpoint = self.order.checkpoint.clone();
         let run = Box::pin(analyze::run(self.order, workshop, Stop::default()));
         let outcome = run.await;
-        let folder = analyze::report_folder(state.path(), checkpoint.run.as_str(), checkpoint.name);
+        let folder = report_folder(state.path(), checkpoint.run.as_str(), checkpoint.name);
         let printed = std::fs::read_to_string(folder.join("stdout.txt")).unwrap_or_default();
         Ok((outcome, printed))
     }

@@ -211,7 +211,8 @@ async fn sweep_state(settings: &Settings) {
     let swept = tokio::task::spawn_blocking(move || {
         for (what, swept) in [
             ("pins", crate::analyze::pin::sweep(&state)),
-            ("reports", crate::analyze::sweep_reports(&state, keep)),
+            ("outputs", crate::analyze::reports::sweep_outputs(&state)),
+            ("reports", crate::analyze::reports::sweep(&state, keep)),
         ] {
             match swept {
                 Ok(0) => {}

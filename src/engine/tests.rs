@@ -53,6 +53,7 @@ impl Play {
             argv: vec!["analysis".to_owned(), "{model_type}".to_owned()],
             python: Ok("python".to_owned()),
             environment: std::collections::BTreeMap::new(),
+            secrets: crate::model::secrets::Secrets::default(),
             protocol: "aaaa1111".to_owned(),
             root: PathBuf::from("/project"),
             cores: 4,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::CompleteCheckpoint;
 use super::ids::{CheckpointId, CheckpointName, Digest};
 use super::measurement::{FiniteWeights, Report};
+use super::secrets::Secrets;
 
 /// What the host offers for analyses, found out by `analyze` and handed in as plain data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,6 +22,9 @@ pub struct ProgramFacts {
     pub python: Result<String, String>,
     /// The whole environment of a child, without what a device adds.
     pub environment: BTreeMap<String, String>,
+    /// Secret values of the daemon's own environment, of `env_file` and of `[analysis.env]`: what
+    /// is not passed on can still be read by the program from where it stands.
+    pub secrets: Secrets,
     /// Digest of argv template, data set, script and the folders `analysis/` and `nn/`.
     pub protocol: String,
     /// The project's root, the child's working directory.
@@ -91,6 +95,8 @@ pub struct ProgramTemplate {
     pub argv: Vec<String>,
     /// The whole environment of the child, except what the device choice adds.
     pub env: BTreeMap<String, String>,
+    /// What is to be blanked in its output.
+    pub secrets: Secrets,
     /// The child's working directory.
     pub working_directory: PathBuf,
     /// The value of `{model_type}`; `None` if the program does not need one.

@@ -10,9 +10,13 @@ use std::sync::LazyLock;
 use regex::{Captures, Regex};
 
 use super::ansi;
+use crate::model::secrets::Secrets;
 
 /// What stands in the place of a secret.
 pub const REDACTED: &str = "[redacted]";
+
+/// A shorter value of a variable is no secret worth the name, and stands in ordinary text.
+const MIN_SECRET_CHARS: usize = 6;
 
 /// Each pass that changes something removes at least one character of a secret, so this many
 /// passes are only needed by text that was made to need them.
@@ -30,6 +34,28 @@ pub fn redact(text: &str) -> Cow<'_, str> {
         }
     }
     text
+}
+
+/// Replaces known secret values, then everything that [`redact`] knows by its form.
+pub fn redact_with(text: &str, secrets: &Secrets) -> String {
+    let known: Vec<&str> = secrets.values().filter(|value| text.contains(*value)).collect();
+    let blanked = known
+        .into_iter()
+        .fold(Cow::Borrowed(text), |text, value| Cow::Owned(text.replace(value, REDACTED)));
+    redact(&blanked).into_owned()
+}
+
+/// Collects the values of variables whose names say that they are secret. What is as short as a
+/// word, a number, or the path of a file with a secret in it, would blank ordinary text.
+pub fn secrets_among<'a>(variables: impl IntoIterator<Item = (&'a str, &'a str)>) -> Secrets {
+    let is_secret = |(name, value): &(&str, &str)| {
+        let names_a_file = value.starts_with(['/', '~', '.'])
+            && ["PATH", "FILE", "DIR", "HOME", "CREDENTIALS"].iter().any(|end| name.ends_with(end));
+        let is_word = value.chars().count() < MIN_SECRET_CHARS || is_plain_value(value);
+        !names_a_file && !is_word && (names_a_secret(name) || names_an_access_token(name))
+    };
+    let secret = variables.into_iter().filter(is_secret);
+    Secrets::new(secret.map(|(_, value)| value.to_owned()))
 }
 
 /// Returns text that may be stored and shown: readable, redacted, at most `max_chars` characters,
@@ -169,15 +195,16 @@ fn named_value_is_secret(captures: &Captures<'_>) -> bool {
     if !is_assigned && !name.starts_with("--") {
         return false;
     }
-    let lower = name.to_ascii_lowercase();
-    let without_tokens = lower.replace("token", "");
-    let names_a_secret = ["secret", "password", "passwd", "credential"]
-        .iter()
-        .any(|word| without_tokens.contains(word))
-        || ["apikey", "privatekey", "accesskey"]
-            .iter()
-            .any(|word| without_tokens.replace(['_', '-'], "").contains(word));
-    names_a_secret || (names_an_access_token(name) && (value.len() >= 4 || separator.contains('=')))
+    names_a_secret(name)
+        || (names_an_access_token(name) && (value.len() >= 4 || separator.contains('=')))
+}
+
+/// Returns whether a name means a secret of any kind but an access token.
+fn names_a_secret(name: &str) -> bool {
+    let without_tokens = name.to_ascii_lowercase().replace("token", "");
+    let in_one_word = without_tokens.replace(['_', '-'], "");
+    ["secret", "password", "passwd", "credential"].iter().any(|word| without_tokens.contains(word))
+        || ["apikey", "privatekey", "accesskey"].iter().any(|word| in_one_word.contains(word))
 }
 
 /// Returns whether a value is a number, a truth value or nothing: no secret.
@@ -271,6 +298,28 @@ mod tests {
             assert!(redacted.contains(REDACTED), "{text} became {redacted}");
             assert_eq!(redact(&redacted), redacted);
         }
+    }
+
+    #[test]
+    fn values_of_secret_variables_are_blanked_wherever_they_stand() {
+        let secrets = secrets_among([
+            ("MY_SERVICE_TOKEN", "plain-looking words"),
+            ("DB_PASSWORD", "hunter2"),
+            ("AWS_SECRET_ACCESS_KEY", "hunter2+longer"),
+            ("HOME", "/home/user"),
+            ("HF_TOKEN_PATH", "/home/user/.cache/token"),
+            ("GOOGLE_APPLICATION_CREDENTIALS", "/etc/key.json"),
+            ("API_KEY", "abc"),
+            ("ACCESS_TOKEN", "1234567890"),
+        ]);
+        let text = "said plain-looking words to hunter2+longer, hunter2 and abc in /home/user";
+        assert_eq!(
+            redact_with(text, &secrets),
+            "said [redacted] to [redacted], [redacted] and abc in /home/user"
+        );
+        assert_eq!(secrets.values().count(), 3);
+        // What is known by its form goes as well.
+        assert_eq!(redact_with("HF_TOKEN=abcdef", &secrets), "HF_TOKEN=[redacted]");
     }
 
     #[test]

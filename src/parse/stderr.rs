@@ -8,9 +8,10 @@ use std::collections::BTreeSet;
 use bstr::ByteSlice;
 
 use crate::model::analysis::Ending;
+use crate::model::secrets::Secrets;
 
 use super::ansi::{readable, strip_ansi};
-use super::redact::redact;
+use super::redact::redact_with;
 
 pub use failure_class::failure_class;
 
@@ -49,7 +50,7 @@ pub fn newly_initialized_encoder(stderr: &[u8]) -> Option<String> {
 
 /// Returns how the program ended and the last lines of stderr: readable, redacted, at most 2,000
 /// bytes.
-pub fn evidence(ending: Ending, stderr: &[u8]) -> String {
+pub fn evidence(ending: Ending, stderr: &[u8], secrets: &Secrets) -> String {
     let ended = match ending {
         Ending::Exit(code) => format!("exit code {code}"),
         Ending::Signal(signal) => format!("ended by signal {signal}{}", signal_name(signal)),
@@ -58,7 +59,7 @@ pub fn evidence(ending: Ending, stderr: &[u8]) -> String {
     // Before the last lines are cleaned, a bound: a line may be of any length.
     let tail = stderr.get(stderr.len().saturating_sub(64 * 1024)..).unwrap_or_default();
     let text = readable(&tail.replace("\r", "\n"));
-    let text = redact(&text);
+    let text = redact_with(&text, secrets);
     let mut lines: Vec<&str> =
         text.lines().rev().map(str::trim_end).filter(|line| !line.is_empty()).collect();
     lines.truncate(EVIDENCE_LINES);
@@ -136,6 +137,10 @@ mod tests {
     const LOAD_REPORT: &[u8] =
         include_bytes!("../../tests/fixtures/parse/stderr/load_report_transformers5.txt");
 
+    fn shown(ending: Ending, stderr: &[u8]) -> String {
+        evidence(ending, stderr, &Secrets::new(["swordfish".to_owned()]))
+    }
+
     #[test]
     fn random_encoders_are_noticed() {
         for (name, text, expected) in [
@@ -171,30 +176,30 @@ mod tests {
 
     #[test]
     fn evidence_is_how_it_ended_and_the_last_lines() {
-        let stderr = "one\n\n  two \x1b[31mred\x1b[0m\r\nHF_TOKEN=hf_secret\n\n";
+        let stderr = "one swordfish\n\n  two \x1b[31mred\x1b[0m\r\nHF_TOKEN=hf_secret\n\n";
         assert_eq!(
-            evidence(Ending::Exit(1), stderr.as_bytes()),
-            "exit code 1\none\n  two red\nHF_TOKEN=[redacted]"
+            shown(Ending::Exit(1), stderr.as_bytes()),
+            "exit code 1\none [redacted]\n  two red\nHF_TOKEN=[redacted]"
         );
-        assert_eq!(evidence(Ending::Signal(9), b""), "ended by signal 9 (SIGKILL)");
-        assert_eq!(evidence(Ending::Deadline, b"\n"), "ran past its time limit");
+        assert_eq!(shown(Ending::Signal(9), b""), "ended by signal 9 (SIGKILL)");
+        assert_eq!(shown(Ending::Deadline, b"\n"), "ran past its time limit");
         let many = "line\n".repeat(50);
-        assert_eq!(evidence(Ending::Exit(2), many.as_bytes()).lines().count(), 11);
+        assert_eq!(shown(Ending::Exit(2), many.as_bytes()).lines().count(), 11);
     }
 
     #[test]
     fn long_evidence_keeps_the_end() {
         let text = format!("{}\nValueError: ä", "ü".repeat(100_000));
-        let shown = evidence(Ending::Exit(1), text.as_bytes());
-        assert!(shown.len() <= MAX_EVIDENCE_BYTES && shown.len() > MAX_EVIDENCE_BYTES - 8);
-        assert!(shown.starts_with("exit code 1 ...\n") && shown.ends_with("ValueError: ä"));
+        let text = shown(Ending::Exit(1), text.as_bytes());
+        assert!(text.len() <= MAX_EVIDENCE_BYTES && text.len() > MAX_EVIDENCE_BYTES - 8);
+        assert!(text.starts_with("exit code 1 ...\n") && text.ends_with("ValueError: ä"));
     }
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(200))]
         #[test]
         fn any_bytes_are_read(bytes in proptest::collection::vec(any::<u8>(), 0..4_000)) {
-            prop_assert!(evidence(Ending::Exit(1), &bytes).len() <= MAX_EVIDENCE_BYTES);
+            prop_assert!(shown(Ending::Exit(1), &bytes).len() <= MAX_EVIDENCE_BYTES);
             prop_assert!(newly_initialized_encoder(&bytes).is_none());
         }
     }

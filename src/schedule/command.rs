@@ -60,6 +60,7 @@ pub fn template(
     Ok(ProgramTemplate {
         argv,
         env,
+        secrets: facts.secrets.clone(),
         working_directory: facts.root.clone(),
         model_type,
         protocol: facts.protocol.clone(),
@@ -129,6 +130,7 @@ mod tests {
 
     use super::*;
     use crate::model::ids::{CheckpointName, RunId};
+    use crate::model::secrets::Secrets;
 
     fn facts(kind: ProgramKind, argv: &[&str]) -> ProgramFacts {
         ProgramFacts {
@@ -136,6 +138,7 @@ mod tests {
             argv: argv.iter().map(ToString::to_string).collect(),
             python: Ok("/venv/bin/python".to_owned()),
             environment: BTreeMap::new(),
+            secrets: Secrets::default(),
             protocol: "3f2a".to_owned(),
             root: PathBuf::from("/project"),
             cores: 8,

@@ -1,7 +1,9 @@
 //! Analyses that misbehave: the queue moves on, nothing is left behind, nothing is believed that
 //! was not measured.
 
-use crate::support::{FakeReport, Project, is_alive, wait};
+use std::path::{Path, PathBuf};
+
+use crate::support::{Daemon, FakeReport, Project, is_alive, wait};
 
 const RUN: &str = "perceiver_mlm_H64L2C128_20261123_063901";
 
@@ -60,6 +62,12 @@ fn a_daemon_that_was_killed_leaves_nothing_running() {
     daemon.kill();
     wait("everything to end", || processes.iter().all(|pid| !is_alive(*pid)));
     wait("the supervisor to end", || project.processes_of_the_fake().is_empty());
+    // What it wrote and nobody read is gone with the next start.
+    std::fs::write(project.path("Cache/runscribe/outputs/1-1.json"), "{").unwrap();
+    let daemon = project.start();
+    assert!(!project.path("Cache/runscribe/outputs/1-1.json").exists());
+    assert_eq!(daemon.stop(), Some(0));
+    project.assert_nothing_is_left();
 }
 
 #[test]
@@ -163,4 +171,82 @@ fn reports_that_did_not_measure_the_model_are_unknown() {
     let verdicts: Vec<String> = project.observations().iter().map(|row| row[7].clone()).collect();
     assert_eq!(verdicts, ["unknown", "pass", "unknown", "unknown", "unknown"], "{}", project.log());
     assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
+fn output_of_any_size_costs_no_memory_and_is_kept_within_a_bound() {
+    let project = Project::new();
+    project.script("checkpoint-20", FakeReport::healthy());
+    project.script_file("checkpoint-20", "print", "600");
+    let daemon = project.start();
+    let before = peak_memory(&daemon);
+    project.save(RUN, 20);
+    daemon.wait_for_observations(1);
+    assert_eq!(project.observations()[0][7], "pass", "{}", project.log());
+    let grown = peak_memory(&daemon) - before;
+    assert!(grown < 16 << 20, "the daemon's peak grew by {grown} bytes");
+    let kept = project.path("Cache/runscribe/reports").join(RUN).join("checkpoint-20/stdout.txt");
+    let text = std::fs::read_to_string(kept).unwrap();
+    assert!(text.len() < 300 << 10, "{} bytes kept", text.len());
+    assert!(text.starts_with("Device: cpu") && text.contains(" bytes left out]"));
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+/// Returns the largest memory that the daemon ever had, in bytes.
+fn peak_memory(daemon: &Daemon) -> u64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let line = status.lines().find(|line| line.starts_with("VmHWM:")).unwrap();
+    let kilobytes: u64 = line.split_ascii_whitespace().nth(1).unwrap().parse().unwrap();
+    kilobytes << 10
+}
+
+#[test]
+fn secrets_of_the_environment_are_stored_and_shown_nowhere() {
+    let project = Project::new();
+    // Neither is passed on, and the program can read both where they stand.
+    let (from_file, from_settings) = ("correct horse battery", "Tr0ub4dor-and-3");
+    std::fs::write(project.path(".env"), format!("WANDB_API_KEY=\"{from_file}\"\n")).unwrap();
+    project.append_configuration(&format!("[analysis.env]\nMY_TOKEN = \"{from_settings}\"\n"));
+    let said =
+        format!("login with {from_file} and {from_settings}, then HF_TOKEN=hf_Abc123Abc123\n");
+    project.script("checkpoint-20", FakeReport::healthy());
+    project.script_file("checkpoint-20", "stderr.txt", &said);
+    project.replace_in_script(
+        "checkpoint-20",
+        "out.json",
+        "\"n_samples\"",
+        &format!("\"remark\": \"{said}\", \"n_samples\"").replace('\n', ""),
+    );
+    project.script_file("checkpoint-40", "stderr.txt", &format!("{said}ValueError: {said}"));
+    project.script_file("checkpoint-40", "exit", "1");
+    let daemon = project.start();
+    for step in [20, 40] {
+        project.save(RUN, step);
+        daemon.wait_for_observations(step / 20);
+    }
+    let failed = daemon.events().into_iter().find(|event| event["kind"] == "analysis_failed");
+    let evidence = failed.unwrap()["evidence"].as_str().unwrap().to_owned();
+    assert!(evidence.contains("login with [redacted] and [redacted], then"), "{evidence}");
+    assert_eq!(daemon.stop(), Some(0));
+    for entry in walk(&project.path("Cache/runscribe")).into_iter().chain([project.log_path()]) {
+        let bytes = std::fs::read(&entry).unwrap();
+        for secret in [from_file, from_settings, "hf_Abc123Abc123"] {
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
+            assert!(!found, "`{secret}` stands in {}", entry.display());
+        }
+    }
+}
+
+/// Returns all plain files below a folder.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let entry = entry.unwrap();
+        if entry.file_type().unwrap().is_dir() {
+            files.extend(walk(&entry.path()));
+        } else if entry.file_type().unwrap().is_file() {
+            files.push(entry.path());
+        }
+    }
+    files
 }

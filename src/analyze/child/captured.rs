@@ -7,6 +7,9 @@ use tokio::io::{AsyncRead, AsyncReadExt as _};
 const KEPT_HEAD: usize = 64 << 10;
 const KEPT_TAIL: usize = 192 << 10;
 
+/// The longest piece of a line that is left out where the middle was cut away.
+const CUT_LINE: usize = 4 << 10;
+
 /// Output kept within a bound: head and tail, the middle only counted.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Captured {
@@ -44,19 +47,23 @@ impl Captured {
         self.total
     }
 
-    /// How many bytes of the middle are not kept.
-    pub fn left_out(&self) -> u64 {
-        self.total - (self.head.len() + self.tail.len()) as u64
-    }
-
-    /// Joins head and tail; where bytes were dropped, a line says how many.
+    /// Joins head and tail. Where the middle was dropped, a line says how many bytes that were; the
+    /// pieces of lines beside it go as well, since half a secret looks like none.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = self.head.clone();
-        let left_out = self.left_out();
-        if left_out > 0 {
-            bytes.extend_from_slice(format!("\n[{left_out} bytes left out]\n").as_bytes());
+        let kept = self.head.len() + self.tail.len();
+        if self.total == kept as u64 {
+            return self.head.iter().chain(&self.tail).copied().collect();
         }
-        bytes.extend(&self.tail);
+        let ends_line = |byte: &u8| matches!(byte, b'\n' | b'\r');
+        let cut_from_head =
+            self.head.iter().rev().take(CUT_LINE).take_while(|byte| !ends_line(byte));
+        let cut_from_tail = self.tail.iter().take(CUT_LINE).take_while(|byte| !ends_line(byte));
+        let head = self.head.len() - cut_from_head.count();
+        let tail = cut_from_tail.count();
+        let left_out = self.total - (head + self.tail.len() - tail) as u64;
+        let mut bytes = self.head.get(..head).unwrap_or_default().to_vec();
+        bytes.extend_from_slice(format!("\n[{left_out} bytes left out]\n").as_bytes());
+        bytes.extend(self.tail.iter().skip(tail));
         bytes
     }
 }
@@ -74,11 +81,27 @@ mod tests {
         let bytes = captured.to_bytes();
         assert!(bytes.len() < KEPT_HEAD + KEPT_TAIL + 100);
         assert!(bytes.starts_with(b"000000000\n") && bytes.ends_with(b"000099999\n"));
-        let left_out = 1_000_000 - KEPT_HEAD - KEPT_TAIL;
-        assert_eq!((captured.total(), captured.left_out()), (1_000_000, left_out as u64));
-        assert!(
-            String::from_utf8(bytes).unwrap().contains(&format!("[{left_out} bytes left out]"))
-        );
+        assert_eq!(captured.total(), 1_000_000);
+        // Whole lines only: 6,553 of the head and 19,660 of the tail.
+        let text = String::from_utf8(bytes).unwrap();
+        let (head, rest) = text.split_once("\n[").unwrap();
+        let (count, tail) = rest.split_once(" bytes left out]\n").unwrap();
+        assert!(head.lines().chain(tail.lines().skip(1)).all(|line| line.len() == 9));
+        let left_out = 1_000_000 - head.len() - tail.len();
+        assert_eq!(count, left_out.to_string());
+    }
+
+    #[test]
+    fn the_pieces_of_a_line_that_was_cut_are_left_out() {
+        let mut captured = Captured::default();
+        captured.push(b"begin\n");
+        captured.push(&vec![b's'; KEPT_HEAD + KEPT_TAIL - 3]);
+        captured.push(b"\nend");
+        let text = String::from_utf8(captured.to_bytes()).unwrap();
+        let total = captured.total();
+        assert!(text.starts_with("begin\n") && text.ends_with("s\nend"), "{total}");
+        let secret = text.matches('s').count() - 1;
+        assert_eq!(secret, KEPT_HEAD + KEPT_TAIL - "begin\n\nend".len() - 2 * CUT_LINE);
     }
 
     #[test]

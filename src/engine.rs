@@ -11,6 +11,7 @@
 mod absence;
 mod dispatch;
 mod documents;
+mod failures;
 #[cfg(test)]
 pub(crate) mod memory_journal;
 mod outcome;

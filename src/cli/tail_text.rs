@@ -89,12 +89,16 @@ fn facts(what: &Happened) -> String {
         Happened::AnalysisFinished { seconds, conditions, same_as } => {
             analysis_finished(*seconds, conditions, same_as.as_deref())
         }
-        Happened::AnalysisFailed { class, attempt, retry_at, evidence } => {
+        Happened::AnalysisFailed { class, attempt, retry_at, failing_checkpoints, evidence } => {
             let retry = retry_at.as_deref().map_or_else(
                 || "final".to_owned(),
                 |time| format!("again at {}", clock_text(time)),
             );
-            format!("{class} (attempt {attempt}, {retry}): {evidence}")
+            let count = match failing_checkpoints {
+                0 | 1 => String::new(),
+                more => format!(", {more} checkpoints by now"),
+            };
+            format!("{class} (attempt {attempt}, {retry}{count}): {evidence}")
         }
         Happened::Verdict { .. } => verdict(what),
         Happened::ObservationWritten { document } => document.clone(),
@@ -243,7 +247,7 @@ mod tests {
                 json!({"kind": "analysis_failed", "class": "hub", "attempt": 2,
                     "retry_at": "2026-02-25T15:03:07+01:00", "evidence": "exit 1"}),
                 json!({"kind": "analysis_failed", "class": "usage", "attempt": 1,
-                    "retry_at": null, "evidence": "exit 2\nsecond line"}),
+                    "retry_at": null, "failing_checkpoints": 3, "evidence": "exit 2\nsecond line"}),
                 json!({"kind": "observation_written", "document": "docs/log.md"}),
                 json!({"kind": "failure_noted", "note": "docs/n.md", "failure": "effective-rank"}),
             ],
@@ -259,7 +263,7 @@ mod tests {
             2026-02-25 14:03:07  analysis_finished    diffusion_H512L2C128D2_20260223_203349/checkpoint-5000  8.2 s, cpu, pinned
             2026-02-25 14:03:07  analysis_finished    diffusion_H512L2C128D2_20260223_203349/checkpoint-5000  same weights as checkpoint-80
             2026-02-25 14:03:07  analysis_failed      diffusion_H512L2C128D2_20260223_203349/checkpoint-5000  hub (attempt 2, again at 02-25 15:03): exit 1
-            2026-02-25 14:03:07  analysis_failed      diffusion_H512L2C128D2_20260223_203349/checkpoint-5000  usage (attempt 1, final): exit 2 second line
+            2026-02-25 14:03:07  analysis_failed      diffusion_H512L2C128D2_20260223_203349/checkpoint-5000  usage (attempt 1, final, 3 checkpoints by now): exit 2 second line
             2026-02-25 14:03:07  observation_written  diffusion_H512L2C128D2_20260223_203349/checkpoint-5000  docs/log.md
             2026-02-25 14:03:07  failure_noted        diffusion_H512L2C128D2_20260223_203349/checkpoint-5000  effective-rank: docs/n.md"#]].assert_eq(&printed);
     }

@@ -10,6 +10,8 @@ use anyhow::anyhow;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
 
 use crate::engine::{self, Effect, Event};
+use crate::model::event::Happening;
+use crate::model::ids::RunId;
 use crate::model::journal::Transaction;
 use crate::model::status::Status;
 use crate::record::recorder::{Output, Request};
@@ -149,6 +151,7 @@ impl Loop {
     fn carry_out(&mut self, effect: Effect) {
         match effect {
             Effect::Record(transaction) => {
+                log_failures(&transaction);
                 self.backlog.push_back(transaction);
                 self.send_backlog();
             }
@@ -273,6 +276,24 @@ impl Loop {
             }
         }
         true
+    }
+}
+
+/// Logs failed analyses: a class once for each run, its repetitions for those who look closer.
+fn log_failures(transaction: &Transaction) {
+    for event in &transaction.events {
+        let Happening::AnalysisFailed { class, attempt, failing_checkpoints, evidence, .. } =
+            &event.what
+        else {
+            continue;
+        };
+        let (run, checkpoint) = (event.run.as_ref(), event.checkpoint.map(|name| name.to_string()));
+        let (run, class) = (run.map(RunId::as_str), class.as_str());
+        if *failing_checkpoints == 1 && *attempt == 1 {
+            tracing::warn!(run, checkpoint, class, evidence, "an analysis failed");
+        } else {
+            tracing::debug!(run, checkpoint, class, attempt, failing_checkpoints, "failed again");
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use crate::model::time::Moment;
 use crate::schedule::retry;
 
 use super::world::{Content, Running, World};
-use super::{Decisions, Effect, documents};
+use super::{Decisions, Effect, documents, failures};
 
 /// After so many interruptions by the daemon's own death the analysis itself is the suspect.
 const MAX_INTERRUPTIONS: u32 = 20;
@@ -44,20 +44,20 @@ impl Ended {
         self.event(Happening::AnalysisFinished { seconds, conditions, same_as }, now, out);
     }
 
-    fn failed(
-        &self,
-        failure: &Failure,
-        retry_at: Option<Moment>,
-        now: Moment,
-        out: &mut Decisions,
-    ) {
+    fn failed(&self, world: &World, failure: &Failure, retry: Retry, out: &mut Decisions) {
+        let checkpoint = &self.running.checkpoint;
+        let run = world.runs.get(&checkpoint.run);
+        let mut failing =
+            run.map(|run| failures::checkpoints(run, failure.class)).unwrap_or_default();
+        failing.insert(checkpoint.name);
         let what = Happening::AnalysisFailed {
             class: failure.class,
             attempt: self.running.attempt,
-            retry_at: retry_at.map(|at| at.whole_seconds().to_string()),
+            retry_at: retry.at.map(|at| at.whole_seconds().to_string()),
+            failing_checkpoints: u32::try_from(failing.len()).unwrap_or(u32::MAX),
             evidence: failure.evidence.clone(),
         };
-        self.event(what, now, out);
+        self.event(what, retry.now, out);
     }
 
     /// Asks the gates; the report's absence is theirs to judge as well.
@@ -95,6 +95,13 @@ impl Ended {
             conditions: self.outcome.conditions.clone(),
         }
     }
+}
+
+/// When a failed analysis is tried again, seen from now.
+#[derive(Clone, Copy)]
+struct Retry {
+    now: Moment,
+    at: Option<Moment>,
 }
 
 /// Why there is no report.
@@ -179,7 +186,7 @@ fn failed(world: &mut World, ended: &Ended, failure: Failure, now: Moment, out: 
         give_up(world, ended, failure, now, out);
         return;
     };
-    ended.failed(&failure, Some(next), now, out);
+    ended.failed(world, &failure, Retry { now, at: Some(next) }, out);
     let standing = Standing::Waiting {
         attempt: running.attempt,
         class: failure.class,
@@ -204,7 +211,7 @@ fn model_type_rejected(world: &mut World, running: &Running, out: &mut Decisions
 /// A failure that is final becomes an observation, unless our own reading of the weights already
 /// says more: NaN or Inf in them is a verdict.
 fn give_up(world: &mut World, ended: &Ended, failure: Failure, now: Moment, out: &mut Decisions) {
-    ended.failed(&failure, None, now, out);
+    ended.failed(world, &failure, Retry { now, at: None }, out);
     let judgment = ended.judgment(world, None, &[]);
     let judged = judgment.failure_kind.is_some();
     let mut observation = ended.observation(world, None, judgment, now);

@@ -76,6 +76,7 @@ fn problems(world: &World) -> Vec<String> {
         run.problem.as_ref().map(|problem| format!("run `{id}`: {problem}"))
     });
     problems.extend(unreadable);
+    problems.extend(super::failures::problems(world));
     for (id, run) in &world.runs {
         for (name, present) in &run.present {
             match &present.condition {

@@ -1,5 +1,7 @@
 //! The decider held against its contract: scripted histories, then random ones.
 
+mod failures;
+
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};

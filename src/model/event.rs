@@ -108,6 +108,10 @@ pub enum Happening {
         attempt: u32,
         /// When it is tried again, RFC 3339; `None` if never.
         retry_at: Option<String>,
+        /// How many checkpoints of the run have failed in this way by now, this one included: what
+        /// alerts people does so at 1 only. Events of before this was counted say 1.
+        #[serde(default = "once")]
+        failing_checkpoints: u32,
         /// Exit code and last lines of stderr, redacted and bounded.
         evidence: String,
     },
@@ -164,6 +168,10 @@ pub enum Happening {
         /// Why.
         reason: String,
     },
+}
+
+fn once() -> u32 {
+    1
 }
 
 impl Happening {

@@ -51,7 +51,7 @@ fn plan(script: &str) -> Plan {
         limits: Limits {
             timeout: Duration::from_mins(1),
             kill_grace: Duration::from_millis(300),
-            nice: 10,
+            nice: 0,
             open_files: None,
         },
     }
@@ -153,7 +153,9 @@ async fn a_gentle_stop_lets_the_program_clean_up() {
         cleaned.display(),
         pids.note_shell("own")
     );
-    let (stop, running) = start(plan(&script));
+    let mut plan = plan(&script);
+    plan.limits.kill_grace = Duration::from_mins(1);
+    let (stop, running) = start(plan);
     pids.read("own");
     stop.gently.cancel();
     assert_eq!(running.await.unwrap().unwrap().ending, Ending::Exit(7));
@@ -262,6 +264,7 @@ async fn the_program_comes_last_and_its_supervisor_does_not() {
     let pids = Pids::new();
     let script = format!("ulimit -Sn; {}; sleep 60", pids.note_shell("own"));
     let mut plan = plan(&script);
+    plan.limits.nice = 10;
     plan.limits.open_files = Some(321);
     let (stop, running) = start(plan);
     let own = pids.read("own");
@@ -284,8 +287,7 @@ async fn the_program_comes_last_and_its_supervisor_does_not() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn with_a_niceness_of_zero_priorities_are_left_alone() {
     let pids = Pids::new();
-    let mut plan = plan(&format!("{}; sleep 60", pids.note_shell("own")));
-    plan.limits.nice = 0;
+    let plan = plan(&format!("{}; sleep 60", pids.note_shell("own")));
     let (stop, running) = start(plan);
     assert_eq!(field(pids.read("own"), 41), 0);
     stop.gently.cancel();

@@ -33,7 +33,8 @@ pub(crate) struct FakeReport {
 }
 
 impl Project {
-    /// Makes a project whose analysis is the scripted fake.
+    /// Makes a project whose analysis is the scripted fake. It runs at the priority of the tests: an
+    /// idle one would take forever beside other work.
     pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("runscribe-test-").tempdir().unwrap();
         let project = Self { folder };
@@ -43,7 +44,7 @@ impl Project {
         let fake = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/analysis/fake_analysis");
         project.configure(&format!(
             "[analysis]\ncommand = [\"{fake}\", \"{{root}}/fake\", \"{{checkpoint}}\", \
-             \"{{output_json}}\", \"{{model_type}}\"]\nkill_grace = \"300ms\"\n\
+             \"{{output_json}}\", \"{{model_type}}\"]\nkill_grace = \"300ms\"\nnice = 0\n\
              [watch]\nsettle = \"300ms\"\nreconcile = \"2s\"\n"
         ));
         project.script("default", FakeReport { rank: 20.0, ..FakeReport::healthy() });

@@ -12,7 +12,10 @@ const LOG: &str = "docs/2_Experiments_Registry/master_experiment_log.md";
 const CONFIGURATION: &str = "\
 # The demo's configuration. A real project needs none: its own analysis script measures the
 # representations. Here the embedded probe measures the concept embedding weights, so the gate
-# names that measurement.
+# names that measurement. There is no training to be careful of, so it runs like anything else.
+
+[analysis]
+nice = 0
 
 [watch]
 reconcile = \"5s\"

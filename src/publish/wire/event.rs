@@ -104,6 +104,9 @@ pub enum Happened {
         attempt: u32,
         /// When it is tried again, RFC 3339; `null` if never.
         retry_at: Option<String>,
+        /// How many checkpoints of the run have failed with this class by now, this one included.
+        #[serde(default)]
+        failing_checkpoints: u32,
         /// Exit code and last lines of stderr, redacted and bounded.
         evidence: String,
     },
@@ -258,9 +261,9 @@ impl From<Happening> for Happened {
                 let same_as = same_as.map(|name| name.to_string());
                 Self::AnalysisFinished { seconds: finite(seconds), conditions, same_as }
             }
-            Model::AnalysisFailed { class, attempt, retry_at, evidence } => {
+            Model::AnalysisFailed { class, attempt, retry_at, failing_checkpoints, evidence } => {
                 let class = class.as_str().to_owned();
-                Self::AnalysisFailed { class, attempt, retry_at, evidence }
+                Self::AnalysisFailed { class, attempt, retry_at, failing_checkpoints, evidence }
             }
             Model::Verdict { verdict, reasons, rank, measurement, concepts, hidden, threshold } => {
                 let (rank, threshold) = (rank.and_then(finite), threshold.and_then(finite));

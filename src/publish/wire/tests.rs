@@ -92,6 +92,7 @@ fn happenings_of_checkpoints() -> Vec<Case> {
             class: FailureClass::OutOfMemory,
             attempt: 2,
             retry_at: Some(text("2026-02-25T15:03:07+01:00")),
+            failing_checkpoints: 3,
             evidence: text("signal 9"),
         }),
         at(Happening::Verdict {

@@ -10,6 +10,7 @@
 )]
 
 mod analyses;
+mod beliefs;
 mod children;
 mod commands;
 mod crashes;

@@ -11,8 +11,9 @@ use crate::model::measurement::FiniteWeights;
 use crate::parse::finite::{self, FloatType};
 use crate::parse::weights::{self, Tensor};
 
-/// Bytes read at a time. Large enough for a disk, small beside the memory of a daemon.
-const CHUNK: usize = 1 << 20;
+/// Bytes read at a time. Large enough for a disk, and small enough to stay in a core's own cache
+/// between the copy, the hash and the search.
+const CHUNK: usize = 1 << 17;
 /// Tensors that are named when they hold something that is not finite.
 const NAMED_TENSORS: usize = 5;
 

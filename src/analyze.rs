@@ -7,6 +7,7 @@
 
 pub mod child;
 pub mod concepts;
+mod launcher;
 pub mod pin;
 pub mod program;
 pub mod reports;
@@ -20,7 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, AnalysisResult, FailureClass};
-use crate::settings::Device;
+use crate::settings::{Device, Launcher};
 use child::{ChildRun, Limits, Stop as StopRequest};
 use pin::Pin;
 use reports::{ProgramOutput, ReportFiles};
@@ -40,6 +41,8 @@ pub struct Workshop {
     pub state: PathBuf,
     /// Where the program may compute.
     pub device: Device,
+    /// Where programs run.
+    pub launcher: Launcher,
     /// Niceness of the program.
     pub nice: u8,
     /// The executable that becomes the supervisor.
@@ -154,7 +157,7 @@ async fn carry_out(
         }
         read_weights(order, &pin, stop).await.map(Some)
     };
-    let (ran, weights) = tokio::join!(child::run(plan, stop), weights);
+    let (ran, weights) = tokio::join!(launcher::launch(workshop.launcher, plan, stop), weights);
     unchanged(order, workshop, &pin).await?;
     match weights {
         Ok(reading) => draft.weights = reading.or(draft.weights.take()),

@@ -46,6 +46,8 @@ pub struct Settings {
     pub watch: WatchSettings,
     /// Analyses.
     pub analysis: AnalysisSettings,
+    /// Where their programs run.
+    pub launcher: Launcher,
     /// Gates, in the order they were configured.
     pub gates: Vec<Gate>,
     /// Health of training.
@@ -116,6 +118,13 @@ pub enum Backend {
     Inotify,
     /// Full scans only.
     Poll,
+}
+
+/// Where the programs of analyses run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Launcher {
+    /// On this host.
+    Local,
 }
 
 /// Which device an analysis may use.

@@ -208,6 +208,7 @@ pub(super) fn workshop(settings: &Settings, state: &Path) -> Workshop {
     Workshop {
         state: state.to_owned(),
         device: settings.analysis.device,
+        launcher: settings.launcher,
         nice: settings.analysis.nice,
         supervisor: PathBuf::from(analyze::child::OWN_EXECUTABLE),
         open_files: None,

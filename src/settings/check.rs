@@ -55,6 +55,7 @@ pub(super) fn check(
         paths,
         watch: watch_settings(&raw.watch),
         gates,
+        launcher: raw.launcher.kind,
         training: training_settings(&raw.training),
         log: LogSettings {
             observations: raw.log.observations,

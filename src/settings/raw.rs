@@ -12,9 +12,10 @@ use serde::{Deserialize, Deserializer};
 use super::problem::Fault;
 use super::units::{parse_duration, parse_size};
 use super::words::{
-    parse_adopt, parse_backend, parse_device, parse_mode, parse_pattern, parse_severity,
+    parse_adopt, parse_backend, parse_device, parse_launcher, parse_mode, parse_pattern,
+    parse_severity,
 };
-use super::{Adopt, Backend, Device};
+use super::{Adopt, Backend, Device, Launcher};
 use crate::model::measurement::Severity;
 
 /// All sections.
@@ -24,6 +25,7 @@ pub(super) struct Raw {
     pub(super) project: Project,
     pub(super) watch: Watch,
     pub(super) analysis: Analysis,
+    pub(super) launcher: LauncherSection,
     pub(super) gates: BTreeMap<String, RawGate>,
     pub(super) training: Training,
     pub(super) log: Log,
@@ -93,6 +95,14 @@ pub(super) struct Analysis {
     pub(super) env_file: String,
     pub(super) env: BTreeMap<String, String>,
     pub(super) model_types: BTreeMap<String, String>,
+}
+
+/// `[launcher]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LauncherSection {
+    #[serde(deserialize_with = "launcher")]
+    pub(super) kind: Launcher,
 }
 
 /// One gate without its name; what is missing is judged after the layers were merged.
@@ -179,6 +189,10 @@ fn adopt<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Adopt, D::Error> 
 
 fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Device, D::Error> {
     parsed(deserializer, parse_device)
+}
+
+fn launcher<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Launcher, D::Error> {
+    parsed(deserializer, parse_launcher)
 }
 
 fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {

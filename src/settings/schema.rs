@@ -11,8 +11,8 @@ use super::problem::Fault;
 use super::rule::Rule;
 use super::units::{parse_duration, print_duration};
 use super::words::{
-    check_glob, check_path, nearest, parse_adopt, parse_backend, parse_device, parse_mode,
-    parse_pattern, parse_severity,
+    check_glob, check_path, nearest, parse_adopt, parse_backend, parse_device, parse_launcher,
+    parse_mode, parse_pattern, parse_severity,
 };
 
 /// One key of a section.
@@ -134,6 +134,12 @@ pub(super) const KEYS: &[Key] = &[
     key("analysis", "env_file", PATH, Literal::Text(".env")),
     key("analysis", "env", Rule::Table(check_variable), Literal::EmptyTable),
     key("analysis", "model_types", Rule::Table(check_model_type), Literal::EmptyTable),
+    key(
+        "launcher",
+        "kind",
+        Rule::Text(|text| parse_launcher(text).map(drop)),
+        Literal::Text("local"),
+    ),
     key("training", "stall_factor", Rule::Number { above: 0.0 }, Literal::Number(5.0)),
     key("training", "stall_floor", ANY_DURATION, Literal::Text("10m")),
     key("training", "grad_norm_factor", Rule::Number { above: 1.0 }, Literal::Number(100.0)),

@@ -5,7 +5,7 @@ use regex::Regex;
 
 use super::problem::{Fault, shortened};
 use super::units::parse_duration;
-use super::{Adopt, Backend, Device};
+use super::{Adopt, Backend, Device, Launcher};
 use crate::model::measurement::Severity;
 
 /// How alike (Jaro-Winkler, 0 to 1) a word must be to be suggested; `min` for `minn` is 0.94,
@@ -47,6 +47,11 @@ pub(super) fn one_of<T: Copy>(text: &str, words: &[(&str, T)]) -> Result<T, Faul
 /// Parses `auto`, `inotify` or `poll`.
 pub(super) fn parse_backend(text: &str) -> Result<Backend, Fault> {
     one_of(text, &[("auto", Backend::Auto), ("inotify", Backend::Inotify), ("poll", Backend::Poll)])
+}
+
+/// Parses `local`, the only place so far.
+pub(super) fn parse_launcher(text: &str) -> Result<Launcher, Fault> {
+    one_of(text, &[("local", Launcher::Local)])
 }
 
 /// Parses `warn` or `fail`.
@@ -179,6 +184,8 @@ mod tests {
         assert_eq!(parse_device("auto"), Ok(Device::Auto));
         assert_eq!(parse_device("cpu"), Ok(Device::Cpu));
         assert_eq!(parse_device("cuda:13"), Ok(Device::Cuda(13)));
+        assert_eq!(parse_launcher("local"), Ok(Launcher::Local));
+        assert!(parse_launcher("slurm").is_err());
         assert_eq!(parse_backend("poll"), Ok(Backend::Poll));
         assert_eq!(parse_severity("warn"), Ok(Severity::Warn));
         assert_eq!(parse_adopt("all"), Ok(Adopt::All));

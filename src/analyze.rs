@@ -21,6 +21,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, AnalysisResult, FailureClass};
+use crate::model::measurement::FiniteWeights;
 use crate::settings::{Device, Launcher};
 use child::{ChildRun, Limits, Stop as StopRequest};
 use pin::Pin;
@@ -68,8 +69,9 @@ pub async fn run(order: AnalysisOrder, workshop: Workshop, stop: StopRequest) ->
         Ok(result) => result,
         Err(stop) => stop.into_result(),
     };
+    let not_scanned = report.not_scanned.map(|reason| FiniteWeights::NotScanned { reason });
     let (weights_sha256, finite) =
-        report.weights.map_or((None, None), |read| (Some(read.sha256), Some(read.finite)));
+        report.weights.map_or((None, not_scanned), |read| (Some(read.sha256), Some(read.finite)));
     AnalysisOutcome {
         number: order.number,
         checkpoint: order.checkpoint,
@@ -85,6 +87,8 @@ pub async fn run(order: AnalysisOrder, workshop: Workshop, stop: StopRequest) ->
 #[derive(Default)]
 struct OutcomeDraft {
     weights: Option<WeightsReading>,
+    /// Why they were not read though the program could.
+    not_scanned: Option<String>,
     conditions: Vec<String>,
 }
 
@@ -96,6 +100,13 @@ enum Stop {
 }
 
 impl Stop {
+    fn reason(self) -> String {
+        match self {
+            Self::Changed => "the weights are not there any more".to_owned(),
+            Self::Disk(evidence) | Self::Weights(evidence) => evidence,
+        }
+    }
+
     fn into_result(self) -> AnalysisResult {
         let failed =
             |class, evidence| AnalysisResult::Failed { elapsed: Duration::ZERO, class, evidence };
@@ -162,7 +173,7 @@ async fn carry_out(
     match weights {
         Ok(reading) => draft.weights = reading.or(draft.weights.take()),
         Err(stop) if ran.is_err() => return Err(stop),
-        Err(_) => {}
+        Err(stop) => draft.not_scanned = Some(stop.reason()),
     }
     take_in(order, pin, files, ran).await
 }
@@ -188,7 +199,20 @@ async fn read_weights(
     let stop = stop.clone();
     blocking(move || weights::read(&folder, &files, &|| stop.is_asked()))
         .await
-        .map_err(|error| Stop::Weights(format!("cannot read the weights: {error}")))
+        .map_err(|error| unreadable_weights(&error))
+}
+
+/// Says what it means that weights cannot be read: gone with a rotation, a disk in trouble, which
+/// may pass, or not what they claim to be, which does not.
+fn unreadable_weights(error: &std::io::Error) -> Stop {
+    let evidence = format!("cannot read the weights: {error}");
+    let is_of_the_disk =
+        error.raw_os_error().is_some() || error.kind() == std::io::ErrorKind::TimedOut;
+    match error.kind() {
+        std::io::ErrorKind::NotFound => Stop::Changed,
+        _ if is_of_the_disk => Stop::Disk(evidence),
+        _ => Stop::Weights(evidence),
+    }
 }
 
 /// Runs blocking work off the async threads, within a limit: a folder that hangs must not hold the
@@ -248,4 +272,26 @@ async fn take_in(
         Ok(result::read(&order, &pin.checkpoint, &ran, &output))
     });
     read.await.map_err(|error| Stop::Disk(format!("cannot read what the analysis left: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A disk that hung for ten minutes was once taken for corrupt weights, and never asked again.
+    #[test]
+    fn weights_that_cannot_be_read_are_corrupt_only_when_they_themselves_say_so() {
+        use std::io::{Error, ErrorKind};
+        let class = |error: Error| match unreadable_weights(&error).into_result() {
+            AnalysisResult::Failed { class, .. } => Some(class),
+            _ => None,
+        };
+        let eio = rustix::io::Errno::IO.raw_os_error();
+        assert_eq!(class(Error::from_raw_os_error(eio)), Some(FailureClass::Disk));
+        assert_eq!(class(Error::new(ErrorKind::TimedOut, "10 min")), Some(FailureClass::Disk));
+        let short = Error::new(ErrorKind::UnexpectedEof, "short");
+        assert_eq!(class(short), Some(FailureClass::CorruptWeights));
+        assert_eq!(class(Error::other("a bad header")), Some(FailureClass::CorruptWeights));
+        assert_eq!(class(Error::from(ErrorKind::NotFound)), None);
+    }
 }

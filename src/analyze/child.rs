@@ -21,8 +21,8 @@ use tokio::process::{Child, Command};
 use tokio::time::{sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::supervisor::GIVE_UP;
 use super::supervisor::word::{self, Word};
+use super::supervisor::{GIVE_UP, tree};
 use crate::model::analysis::Ending;
 
 pub use super::supervisor::order::Limits;
@@ -172,7 +172,7 @@ impl Leash {
         let patience = limits.kill_grace + GIVE_UP + MARGIN;
         let mut lost_at = far(self.started, limits.timeout.saturating_add(patience));
         let (mut asked_gently, mut asked_to_kill) = (false, false);
-        let (mut ended, mut refused) = (None, None);
+        let (mut ended, mut refused, mut is_lost) = (None, None, false);
         loop {
             // All arms are cancel-safe: lines are kept until whole, tokens and timers stay.
             tokio::select! {
@@ -199,11 +199,12 @@ impl Leash {
                 }
                 () = sleep_until(lost_at.into()) => {
                     tracing::error!("a supervisor does not answer; killing what is known of its tree");
+                    is_lost = true;
                     break;
                 }
             }
         }
-        self.reap(supervisor, ended.is_some() || refused.is_some()).await;
+        self.reap(supervisor, !is_lost && (ended.is_some() || refused.is_some())).await;
         self.all_ended = true;
         if let Some(error) = refused {
             return Err(error);
@@ -237,20 +238,33 @@ impl Leash {
 
     /// Waits for the supervisor. One that hangs, or was killed before the program ended, can end
     /// nothing: what is known of its tree is killed from here.
-    async fn reap(&mut self, supervisor: &mut Child, program_ended: bool) {
-        let ended = timeout(MARGIN, supervisor.wait()).await.is_ok();
-        if ended && program_ended {
+    async fn reap(&mut self, supervisor: &mut Child, is_well: bool) {
+        if is_well && timeout(MARGIN, supervisor.wait()).await.is_ok() {
             return;
         }
-        for group in [self.supervisor, self.program].into_iter().flatten() {
-            let killed = kill_process_group(group, Signal::KILL);
-            if killed.is_err() && !ended && Some(group) == self.supervisor {
-                kill_process(group, Signal::KILL).unwrap_or_default();
-            }
+        let (own, program) = (self.supervisor, self.program);
+        // It walks through all of /proc.
+        let killed = tokio::task::spawn_blocking(move || kill_tree(own, program));
+        if timeout(MARGIN, killed).await.is_err() {
+            tracing::error!("`/proc` does not answer; an analysis may still run");
         }
-        if let Err(error) = timeout(MARGIN, supervisor.wait()).await {
-            tracing::error!(%error, "a supervisor cannot be killed");
+        if timeout(MARGIN, supervisor.wait()).await.is_err() {
+            tracing::error!("a supervisor cannot be killed");
         }
+    }
+}
+
+/// Kills what stands below a supervisor, and it last, so that nothing is lost sight of before. When
+/// it is dead already, only the program's own group can still be told from other processes.
+fn kill_tree(supervisor: Option<Pid>, program: Option<Pid>) {
+    if let Some(supervisor) = supervisor {
+        tree::signal_below(supervisor.as_raw_nonzero().get(), Signal::KILL);
+    }
+    if let Some(program) = program {
+        kill_process_group(program, Signal::KILL).unwrap_or_default();
+    }
+    if let Some(supervisor) = supervisor {
+        kill_process(supervisor, Signal::KILL).unwrap_or_default();
     }
 }
 

@@ -10,7 +10,7 @@
 
 pub(crate) mod order;
 mod start;
-mod tree;
+pub(crate) mod tree;
 pub(crate) mod word;
 
 use std::ffi::OsString;

@@ -249,6 +249,21 @@ async fn a_killed_supervisor_takes_the_program_with_it() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_supervisor_that_hangs_does_not_hold_the_queue() {
+    let pids = Pids::new();
+    let script = format!("{} {}; sleep 60", daemonized(&pids, "away"), pids.note_shell("own"));
+    let (stop, running) = start(plan(&script));
+    let (own, away) = (pids.read("own"), pids.read("away"));
+    let supervisor = field(own, 4);
+    kill_process(Pid::from_raw(supervisor).unwrap(), Signal::STOP).unwrap();
+    stop.at_once.cancel();
+    assert_eq!(running.await.unwrap().unwrap().ending, Ending::Signal(9));
+    gone(own);
+    gone(away);
+    gone(supervisor);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_supervisor_that_is_asked_to_end_ends_the_tree_first() {
     let pids = Pids::new();
     let script = format!("{}; sleep 60", pids.note_shell("own"));

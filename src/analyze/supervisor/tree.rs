@@ -40,10 +40,15 @@ pub(super) fn reap() -> Reaped {
     }
 }
 
-/// Sends a signal to every descendant. Returns how many there are, those included that have
-/// ended and were not reaped yet.
+/// Sends a signal to every descendant of this process. Returns how many there are, those included
+/// that have ended and were not reaped yet.
 pub(super) fn signal_all(signal: Signal) -> usize {
-    let descendants = descendants(std::process::id().cast_signed(), &parents());
+    signal_below(std::process::id().cast_signed(), signal)
+}
+
+/// Sends a signal to every descendant of a process and returns how many there are.
+pub(crate) fn signal_below(pid: i32, signal: Signal) -> usize {
+    let descendants = descendants(pid, &parents());
     for pid in descendants.iter().filter_map(|pid| Pid::from_raw(*pid)) {
         // One that has ended meanwhile is no trouble; one of another user is told of in the end,
         // as a process that is left.

@@ -7,6 +7,7 @@ mod config;
 mod demo;
 mod explain;
 mod gate;
+mod interruption;
 mod output;
 mod parse;
 mod probe;

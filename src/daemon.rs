@@ -26,6 +26,7 @@ use crate::model::Timestamp;
 use crate::model::time::Moment;
 use crate::settings::{ConfigProblems, Sources};
 
+pub use crate::analyze::child::Stop;
 pub use crate::publish::{Client, ClientError};
 
 /// Why the daemon could not start, or ended otherwise than by being asked.

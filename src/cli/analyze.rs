@@ -2,11 +2,14 @@
 
 use std::path::PathBuf;
 
-use crate::daemon::{load_settings, reading};
+use crate::daemon::reading::Prepared;
+use crate::daemon::{Stop, load_settings, reading};
 use crate::judge::{self, Evidence};
-use crate::model::analysis::AnalysisResult;
+use crate::model::analysis::{AnalysisOutcome, AnalysisResult};
 use crate::model::measurement::{Judgment, Verdict};
+use crate::settings::Settings;
 
+use super::interruption::interrupted;
 use super::output::{Ended, Outcome, Output};
 use super::{Common, exit};
 
@@ -37,7 +40,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
         return Ok(());
     }
     let config = prepared.config().clone();
-    let (outcome, printed) = prepared.run(&settings).await?;
+    let (outcome, printed) = until_interrupted(prepared, &settings).await?;
     output.text(&printed)?;
     let (report, disbelief) = match outcome.result {
         AnalysisResult::Reported { report, disbelief, .. } => (Some(report), disbelief),
@@ -49,6 +52,9 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
             }
             output.line(&failure)?;
             (None, Vec::new())
+        }
+        AnalysisResult::Interrupted => {
+            return Err(Ended::Failed(exit::FAILED, "stopped before its end".to_owned()));
         }
         other => {
             return Err(Ended::Failed(exit::FAILED, format!("not analyzed: {other:?}")));
@@ -63,6 +69,29 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
         Verdict::Fail => Err(Ended::Code(exit::FINDINGS)),
         _ if report.is_none() => Err(Ended::Code(exit::FAILED)),
         _ => Ok(()),
+    }
+}
+
+/// Runs the analysis to its end. Asked to stop, it ends the program and all that it started first;
+/// asked twice, at once.
+async fn until_interrupted(
+    prepared: Prepared,
+    settings: &Settings,
+) -> anyhow::Result<(AnalysisOutcome, String)> {
+    let stop = Stop::default();
+    let running = prepared.run(settings, &stop);
+    tokio::pin!(running);
+    loop {
+        // The analysis is polled in place and signals are cancel-safe.
+        tokio::select! {
+            done = &mut running => return done,
+            _ = interrupted() => {
+                if stop.is_asked() {
+                    stop.at_once.cancel();
+                }
+                stop.gently.cancel();
+            }
+        }
     }
 }
 

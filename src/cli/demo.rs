@@ -11,13 +11,13 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::daemon::{Client, executable};
 use crate::publish::wire::{Event, Happened, Message, Subscription};
 
 use super::exit;
+use super::interruption::interrupted;
 use super::output::{Ended, Outcome, Output};
 use project::Project;
 use show::Show;
@@ -129,26 +129,6 @@ impl Processes {
                 daemon.kill().await.unwrap_or_default();
             }
         }
-    }
-}
-
-/// A future that ends when somebody wants the demo to end.
-async fn interrupted() -> &'static str {
-    let signals = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-        signal(SignalKind::hangup()),
-        signal(SignalKind::quit()),
-    );
-    let (Ok(mut terminate), Ok(mut interrupt), Ok(mut hangup), Ok(mut quit)) = signals else {
-        return std::future::pending().await;
-    };
-    // All receivers are cancel-safe.
-    tokio::select! {
-        _ = terminate.recv() => "TERM",
-        _ = interrupt.recv() => "Ctrl-C",
-        _ = hangup.recv() => "HUP",
-        _ = quit.recv() => "QUIT",
     }
 }
 

@@ -189,11 +189,15 @@ impl Prepared {
     }
 
     /// Runs it and returns what came of it, with the text that the program printed.
-    pub async fn run(self, settings: &Settings) -> anyhow::Result<(AnalysisOutcome, String)> {
+    pub async fn run(
+        self,
+        settings: &Settings,
+        stop: &Stop,
+    ) -> anyhow::Result<(AnalysisOutcome, String)> {
         let state = tempfile::Builder::new().prefix("runscribe-analyze-").tempdir()?;
         let workshop = workshop(settings, state.path());
         let checkpoint = self.order.checkpoint.clone();
-        let run = Box::pin(analyze::run(self.order, workshop, Stop::default()));
+        let run = Box::pin(analyze::run(self.order, workshop, stop.clone()));
         let outcome = run.await;
         let folder = report_folder(state.path(), checkpoint.run.as_str(), checkpoint.name);
         let printed = std::fs::read_to_string(folder.join("stdout.txt")).unwrap_or_default();

@@ -1,9 +1,13 @@
 //! Analyses that misbehave: the queue moves on, nothing is left behind, nothing is believed that
 //! was not measured.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
-use crate::support::{Daemon, FakeReport, Project, is_alive, wait};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{Daemon, FakeReport, Project, command, is_alive, wait};
 
 const RUN: &str = "perceiver_mlm_H64L2C128_20261123_063901";
 
@@ -222,4 +226,26 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
         }
     }
     files
+}
+
+#[test]
+fn one_analysis_that_is_stopped_by_hand_leaves_nothing_behind() {
+    let project = Project::new();
+    project.script_file("checkpoint-20", "daemonize", "");
+    project.script_file("checkpoint-20", "hang", "");
+    project.save(RUN, 20);
+    let temporary = project.path("tmp");
+    std::fs::create_dir(&temporary).unwrap();
+    let checkpoint = project.path("Cache/Training").join(RUN).join("checkpoint-20");
+    let mut analyze = command(&["analyze"]);
+    analyze.arg(checkpoint).arg("--root").arg(project.root()).env("TMPDIR", &temporary);
+    let mut analyze = analyze.stderr(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    wait("the analysis to run", || project.pids_of_the_fake().len() == 2);
+    kill_process(Pid::from_child(&analyze), Signal::TERM).unwrap();
+    assert_eq!(analyze.wait().unwrap().code(), Some(1));
+    let mut said = String::new();
+    analyze.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(said.contains("stopped before its end"), "{said}");
+    project.assert_nothing_is_left();
+    assert_eq!(walk(&temporary), Vec::<PathBuf>::new());
 }

@@ -40,6 +40,8 @@ pub(super) struct Loop {
     pub(super) house: House,
     /// Transactions that the recorder had no room for.
     backlog: VecDeque<Transaction>,
+    /// How many document entries each transaction brings that has no answer yet, oldest first.
+    unanswered: VecDeque<u64>,
     /// Transactions given to the recorder, and those of them that are durable.
     asked: u64,
     answered: u64,
@@ -98,7 +100,14 @@ pub(super) async fn turn(house: House, options: &Options) -> Result<(), Fatal> {
 
 impl Loop {
     fn new(house: House) -> Self {
-        Self { house, backlog: VecDeque::new(), asked: 0, answered: 0, dirty_since: None }
+        Self {
+            house,
+            backlog: VecDeque::new(),
+            unanswered: VecDeque::new(),
+            asked: 0,
+            answered: 0,
+            dirty_since: None,
+        }
     }
 
     /// Waits for the next thing to do. Every branch is cancel-safe: receivers keep what was not
@@ -152,6 +161,7 @@ impl Loop {
         match effect {
             Effect::Record(transaction) => {
                 log_failures(&transaction);
+                self.unanswered.push_back(transaction.documents.len() as u64);
                 self.backlog.push_back(transaction);
                 self.send_backlog();
             }
@@ -187,7 +197,10 @@ impl Loop {
     fn output(&mut self, output: Output) -> Option<anyhow::Error> {
         match output {
             Output::Recorded(recorded) => {
-                self.answered += u64::from(recorded.ticket().is_some());
+                if recorded.ticket().is_some() {
+                    self.answered += 1;
+                    self.unanswered.pop_front();
+                }
                 self.house.publisher.publish(&recorded);
                 self.handle(Event::Recorded(recorded.last_seq()));
                 self.send_backlog();
@@ -210,7 +223,9 @@ impl Loop {
 
     fn publish_snapshot(&mut self) {
         self.dirty_since = None;
-        let status = engine::snapshot(&self.house.world, now());
+        let mut status = engine::snapshot(&self.house.world, now());
+        // The world knows of an observation before the recorder has counted what it brings.
+        status.documents.pending += self.unanswered.iter().sum::<u64>();
         self.house.notifier.status(&summary(&status));
         self.house.snapshots.send_replace(Arc::new(status));
     }

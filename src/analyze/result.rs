@@ -37,7 +37,10 @@ pub(super) fn read(
     let random = stderr::newly_initialized_encoder(stderr);
     disbelief.extend(random.or_else(|| stderr::newly_initialized_encoder(stdout)));
     disbelief.extend(other_subject(&order.program, checkpoint, &report));
-    disbelief.extend(too_few_batches(&order.program.argv, &report));
+    // The probe takes the script's options and has no batches to count.
+    if !order.program.is_probe {
+        disbelief.extend(too_few_batches(&order.program.argv, &report));
+    }
     let disbelief = disbelief.iter().map(|reason| redact_with(reason, secrets)).collect();
     AnalysisResult::Reported { elapsed, report: Box::new(report), disbelief }
 }

@@ -340,3 +340,19 @@ fn every_misbehavior_ends_in_its_class_and_the_queue_moves_on() {
     project.configure(&text.replacen("[analysis]\n", "[analysis]\nretry_for = \"0s\"\n", 1));
     check(&project, MISBEHAVIORS);
 }
+
+/// The probe takes the script's options, and was once not believed because it reports no batches.
+#[test]
+fn the_embedded_probe_is_not_asked_for_batches() {
+    let project = Project::new();
+    project.configure(
+        "[analysis]\nargs = [\"--num_batches\", \"20\"]\nnice = 0\n[[gates]]\n\
+         name = \"effective-rank\"\nmeasurement = \"embedding_weight_rank\"\nmin = 10.0\n",
+    );
+    let daemon = project.start();
+    project.save(RUN, 1);
+    daemon.wait_for_observations(1);
+    let row = &project.observations()[0];
+    assert_eq!(row[7], "pass", "{row:?}");
+    assert_eq!(daemon.stop(), Some(0));
+}

@@ -133,7 +133,7 @@ async fn carry_out(
     draft.conditions.push(pin.description.clone());
     unchanged(order, workshop, &pin).await?;
     if let Some(twin) = &order.twin {
-        let reading = read_weights(order, &pin, stop).await?;
+        let reading = read_weights(order, &pin, workshop.nice, stop).await?;
         let same = reading.sha256 == twin.weights_sha256;
         draft.weights = Some(reading);
         if same {
@@ -166,7 +166,7 @@ async fn carry_out(
         if draft.weights.is_some() {
             return Ok(None);
         }
-        read_weights(order, &pin, stop).await.map(Some)
+        read_weights(order, &pin, workshop.nice, stop).await.map(Some)
     };
     let (ran, weights) = tokio::join!(launcher::launch(workshop.launcher, plan, stop), weights);
     unchanged(order, workshop, &pin).await?;
@@ -192,12 +192,13 @@ async fn unchanged(order: &AnalysisOrder, workshop: &Workshop, pin: &Pin) -> Res
 async fn read_weights(
     order: &AnalysisOrder,
     pin: &Pin,
+    nice: u8,
     stop: &StopRequest,
 ) -> Result<WeightsReading, Stop> {
     let folder = pin.checkpoint.clone();
     let files = order.content.weights_files.clone();
     let stop = stop.clone();
-    blocking(move || weights::read(&folder, &files, &|| stop.is_asked()))
+    nicely(nice, move || weights::read(&folder, &files, &|| stop.is_asked()))
         .await
         .map_err(|error| unreadable_weights(&error))
 }
@@ -215,6 +216,35 @@ fn unreadable_weights(error: &std::io::Error) -> Stop {
     }
 }
 
+/// Runs work on a thread of its own that is as nice as an analysis, within a limit: reading
+/// gigabytes of weights costs a core seconds that training has a better use for. Niceness cannot be
+/// taken back, so the thread ends with the work.
+async fn nicely<T: Send + 'static>(
+    nice: u8,
+    work: impl FnOnce() -> std::io::Result<T> + Send + 'static,
+) -> std::io::Result<T> {
+    let (answer, answered) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new().name("weights".to_owned()).spawn(move || {
+        if let Err(error) = rustix::process::setpriority_process(None, i32::from(nice)) {
+            tracing::debug!(%error, "cannot lower the priority of reading weights");
+        }
+        // Nobody waits any more for an answer that came after the limit.
+        drop(answer.send(work()));
+    })?;
+    match tokio::time::timeout(DISK_LIMIT, answered).await {
+        Ok(Ok(done)) => done,
+        Ok(Err(_)) => Err(std::io::Error::other("the thread that read them panicked")),
+        Err(_) => Err(disk_hangs()),
+    }
+}
+
+fn disk_hangs() -> std::io::Error {
+    std::io::Error::new(
+        std::io::ErrorKind::TimedOut,
+        format!("the disk did not answer within {} s", DISK_LIMIT.as_secs()),
+    )
+}
+
 /// Runs blocking work off the async threads, within a limit: a folder that hangs must not hold the
 /// queue. A panic in it becomes an error.
 async fn blocking<T: Send + 'static>(
@@ -222,10 +252,7 @@ async fn blocking<T: Send + 'static>(
 ) -> std::io::Result<T> {
     match tokio::time::timeout(DISK_LIMIT, tokio::task::spawn_blocking(work)).await {
         Ok(done) => done.unwrap_or_else(|error| Err(std::io::Error::other(error))),
-        Err(_) => Err(std::io::Error::new(
-            std::io::ErrorKind::TimedOut,
-            format!("the disk did not answer within {} s", DISK_LIMIT.as_secs()),
-        )),
+        Err(_) => Err(disk_hangs()),
     }
 }
 
@@ -277,6 +304,21 @@ async fn take_in(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn weights_are_read_nicely_and_nothing_else_is() {
+        let niceness = || {
+            let stat = std::fs::read_to_string("/proc/thread-self/stat")?;
+            let fields = stat.rsplit_once(')').map(|(_, fields)| fields).unwrap_or_default();
+            Ok(fields.split_ascii_whitespace().nth(16).unwrap_or_default().to_owned())
+        };
+        let own = niceness().unwrap();
+        assert_eq!(nicely(19, niceness).await.unwrap(), "19");
+        assert_eq!(blocking(niceness).await.unwrap(), own);
+        assert_eq!(niceness().unwrap(), own);
+        let panicking = nicely(19, || -> std::io::Result<()> { panic!("on purpose") }).await;
+        assert!(panicking.unwrap_err().to_string().contains("panicked"));
+    }
 
     /// A disk that hung for ten minutes was once taken for corrupt weights, and never asked again.
     #[test]

@@ -78,7 +78,9 @@ fn lead() -> io::Result<()> {
     // Fails only for one that leads a group already, as when started by hand.
     setsid().map(drop).unwrap_or_default();
     set_child_subreaper(Some(getpid()))?;
-    std::fs::write("/proc/self/comm", NAME)
+    // Without it `ps` shows another name, and that is all.
+    std::fs::write("/proc/self/comm", NAME).unwrap_or_default();
+    Ok(())
 }
 
 /// The socket to the daemon.

@@ -24,8 +24,8 @@ impl Limits {
     pub(crate) fn arguments(&self) -> [String; 5] {
         [
             COMMAND.to_owned(),
-            self.timeout.as_millis().to_string(),
-            self.kill_grace.as_millis().to_string(),
+            milliseconds(self.timeout).to_string(),
+            milliseconds(self.kill_grace).to_string(),
             self.nice.to_string(),
             self.open_files.map_or_else(|| "-".to_owned(), |limit| limit.to_string()),
         ]
@@ -56,6 +56,11 @@ impl Order {
     }
 }
 
+/// A duration that does not fit is longer than the host will stand.
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
 fn number(text: &OsStr) -> Option<u64> {
     text.to_str()?.parse().ok()
 }
@@ -84,5 +89,14 @@ mod tests {
             assert_eq!(order, Some(Order { limits, program, arguments }));
             assert_eq!(Order::parse(&list[1..5]), None);
         }
+        let forever = Limits {
+            timeout: Duration::MAX,
+            kill_grace: Duration::ZERO,
+            nice: 0,
+            open_files: None,
+        };
+        let mut list = words(&forever.arguments());
+        list.push(OsString::from("x"));
+        assert!(Order::parse(&list[1..]).is_some());
     }
 }

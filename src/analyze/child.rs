@@ -239,8 +239,12 @@ impl Leash {
     /// Waits for the supervisor. One that hangs, or was killed before the program ended, can end
     /// nothing: what is known of its tree is killed from here.
     async fn reap(&mut self, supervisor: &mut Child, is_well: bool) {
-        if is_well && timeout(MARGIN, supervisor.wait()).await.is_ok() {
-            return;
+        if is_well {
+            let ended = timeout(MARGIN, supervisor.wait()).await;
+            // One that failed cannot be trusted to have ended anything.
+            if matches!(ended, Ok(Ok(status)) if status.success()) {
+                return;
+            }
         }
         let (own, program) = (self.supervisor, self.program);
         // It walks through all of /proc.

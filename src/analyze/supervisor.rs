@@ -38,6 +38,7 @@ const LINGER: Duration = Duration::from_millis(200);
 pub(crate) const GIVE_UP: Duration = Duration::from_secs(3);
 /// The first pause between two rounds of killing; each further one is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(4);
+const LONGEST_PAUSE: Duration = Duration::from_millis(250);
 /// The name in `ps` and `top`; the kernel shows 15 bytes.
 const NAME: &str = "runscribe-super";
 
@@ -70,7 +71,12 @@ fn supervise(order: &Order) -> io::Result<()> {
             return Ok(());
         }
     };
-    Watch::new(order, pid).until_all_ended(&mut line, &wakes)
+    let ended = Watch::new(order, pid).until_all_ended(&mut line, &wakes);
+    if ended.is_err() {
+        // Nothing is waited for any more, but nothing is left running either.
+        tree::signal_all(Signal::KILL);
+    }
+    ended
 }
 
 /// Makes this process the root of its own tree.
@@ -163,7 +169,6 @@ enum Phase {
 struct Watch<'a> {
     order: &'a Order,
     program: i32,
-    has_ended: bool,
     phase: Phase,
     daemon_is_there: bool,
 }
@@ -171,14 +176,13 @@ struct Watch<'a> {
 impl<'a> Watch<'a> {
     fn new(order: &'a Order, program: i32) -> Self {
         let phase = Phase::Running { until: after(order.limits.timeout) };
-        Self { order, program, has_ended: false, phase, daemon_is_there: true }
+        Self { order, program, phase, daemon_is_there: true }
     }
 
     fn until_all_ended(mut self, line: &mut Line, wakes: &Wakes) -> io::Result<()> {
         loop {
             let reaped = tree::reap();
             for (_, ending) in reaped.ended.iter().filter(|(pid, _)| *pid == self.program) {
-                self.has_ended = true;
                 line.say(&Word::Ended(*ending));
                 if matches!(self.phase, Phase::Running { .. }) {
                     self.phase = Phase::Lingering { until: after(LINGER) };
@@ -214,7 +218,7 @@ impl<'a> Watch<'a> {
         if let Phase::Killing { until, pause } = self.phase {
             // Again and again: a process may have been forked behind the list's back.
             tree::signal_all(Signal::KILL);
-            self.phase = Phase::Killing { until, pause: pause * 2 };
+            self.phase = Phase::Killing { until, pause: (pause * 2).min(LONGEST_PAUSE) };
         }
         false
     }

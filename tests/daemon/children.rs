@@ -237,6 +237,25 @@ async fn a_deadline_reaches_what_called_setsid() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hundreds_of_processes_that_ignore_term_are_killed_together() {
+    let pids = Pids::new();
+    let all = pids.0.path().join("all");
+    // Each end wakes the supervisor; it once doubled its pause at each of them, without a bound.
+    let script = format!(
+        "trap '' TERM; for n in $(seq 200); do sleep 60 & echo $! >>{0}.new; done; mv {0}.new {0}; wait",
+        all.display()
+    );
+    let (stop, running) = start(plan(&script));
+    wait("all processes to be there", || all.exists());
+    stop.gently.cancel();
+    assert_eq!(running.await.unwrap().unwrap().ending, Ending::Signal(9));
+    let list = std::fs::read_to_string(all).unwrap();
+    let alive: Vec<i32> =
+        list.lines().filter_map(|pid| pid.parse().ok()).filter(|pid| is_alive(*pid)).collect();
+    assert_eq!((list.lines().count(), alive), (200, Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_supervisor_takes_the_program_with_it() {
     let pids = Pids::new();
     let script = format!("trap '' TERM; {}; while :; do sleep 60; done", pids.note_shell("own"));

@@ -149,6 +149,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::RunUnreadable { run, problem } => world.run_mut(&run).problem = Some(problem),
         Event::FirstScanDone => sightings::first_scan_done(world, out),
         Event::Reconciled { ended, took, watches, backend } => {
+            world.last_scan = now;
             world.watch.last_reconcile = Some(ended.to_string());
             world.watch.reconcile_ms = Some(took.as_secs_f64() * 1000.0);
             world.watch.watches = watches;

@@ -29,6 +29,8 @@ const DRAIN_SHARE: Duration = Duration::from_secs(5);
 const TICK: Duration = Duration::from_millis(500);
 /// How long a changed world may go without a new snapshot.
 const SNAPSHOT_DELAY: Duration = Duration::from_millis(50);
+/// How old a snapshot may become while nothing happens.
+const SNAPSHOT_AT_LEAST: Duration = Duration::from_secs(15);
 /// How often systemd hears that the loop turns.
 const WATCHDOG: Duration = Duration::from_secs(5);
 /// Transactions that wait for the recorder. Beyond this the loop takes no more sightings: the
@@ -47,6 +49,8 @@ pub(super) struct Loop {
     answered: u64,
     /// Since when the snapshot is older than the world.
     dirty_since: Option<Instant>,
+    /// When the last snapshot was taken.
+    snapshot_at: Instant,
 }
 
 /// What one turn of the loop brought.
@@ -107,6 +111,7 @@ impl Loop {
             asked: 0,
             answered: 0,
             dirty_since: None,
+            snapshot_at: Instant::now(),
         }
     }
 
@@ -141,7 +146,8 @@ impl Loop {
             self.house.notifier.ready();
             tracing::info!("the first scan is done");
         }
-        if !quiet {
+        // What hangs brings no event, and has to be told all the same.
+        if !quiet || self.snapshot_at.elapsed() >= SNAPSHOT_AT_LEAST {
             self.mark_dirty();
         }
     }
@@ -223,6 +229,7 @@ impl Loop {
 
     fn publish_snapshot(&mut self) {
         self.dirty_since = None;
+        self.snapshot_at = Instant::now();
         let mut status = engine::snapshot(&self.house.world, now());
         // The world knows of an observation before the recorder has counted what it brings.
         status.documents.pending += self.unanswered.iter().sum::<u64>();

@@ -54,7 +54,7 @@ impl Helpers {
         );
         workers.spawn("reports", sweep_reports(current.clone(), stop.clone()));
         workers.spawn("host", sample_host(sampler, news.clone(), stop));
-        workers.spawn_thread("run files", move || {
+        workers.spawn_looker("run files", move || {
             read_runs(asked, &current, &news);
             Ok(())
         })?;

@@ -149,11 +149,11 @@ fn start_watching(
     inbox: &Arc<Inbox>,
 ) -> anyhow::Result<()> {
     let (asked, kept) = (Arc::clone(inbox), Arc::clone(inbox));
-    workers.spawn_thread("watch", move || {
+    workers.spawn_looker("watch", move || {
         watch::run(watched, to_loop, &asked);
         Ok(())
     })?;
-    workers.spawn_thread("watches", move || {
+    workers.spawn_looker("watches", move || {
         watch::keep(&kept);
         Ok(())
     })

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::time::Duration;
 
 use crate::model::checkpoint::Condition;
 use crate::model::ids::{CheckpointId, CheckpointName, RunId};
@@ -20,6 +21,8 @@ use super::world::{Run, World};
 
 /// A queue is shown to people; more entries than this are only counted.
 const SHOWN_QUEUE: usize = 200;
+/// A full scan may take this long, and the time between two of them, before it is said to hang.
+const SCAN_PATIENCE: Duration = Duration::from_secs(30);
 const SHOWN_INCOMPLETE: usize = 10;
 
 /// Returns what the daemon knows at this moment.
@@ -47,7 +50,7 @@ pub fn snapshot(world: &World, now: Moment) -> Status {
         watch,
         host: world.host.clone(),
         daemon,
-        problems: problems(world),
+        problems: problems(world, now),
     }
 }
 
@@ -60,8 +63,23 @@ fn running(one: &super::world::Running) -> RunningAnalysis {
     }
 }
 
-fn problems(world: &World) -> Vec<String> {
+/// Says so when the training folder does not answer: a network folder whose server is away holds
+/// whoever looks at it, without an error.
+fn hanging_scan(world: &World, now: Moment) -> Option<String> {
+    let silent = now.since(world.last_scan.timestamp());
+    let patience = SCAN_PATIENCE + world.settings.watch.reconcile * 2;
+    let folder = world.settings.paths.training.display();
+    (silent > patience).then(|| {
+        format!(
+            "no full scan of `{folder}` has ended for {} s: does a disk or a network folder hang?",
+            silent.as_secs()
+        )
+    })
+}
+
+fn problems(world: &World, now: Moment) -> Vec<String> {
     let mut problems = Vec::new();
+    problems.extend(hanging_scan(world, now));
     problems.extend(
         world.journal_problem.as_ref().map(|why| format!("the journal cannot commit: {why}")),
     );

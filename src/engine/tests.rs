@@ -552,6 +552,29 @@ fn a_stuck_checkpoint_is_reported_once_for_as_long_as_it_stays_the_same() {
     assert_eq!(stuck(&play), 2);
 }
 
+/// Whoever looks into a dead network folder gets no error, and no answer either.
+#[test]
+fn a_full_scan_that_does_not_end_is_a_stated_problem() {
+    let mut play = Play::new();
+    let hangs = |play: &Play| {
+        let problems = super::snapshot(&play.world, play.now).problems;
+        problems.iter().any(|problem| problem.starts_with("no full scan of"))
+    };
+    let scanned = |play: &mut Play| {
+        let (ended, took) = (play.now, Duration::from_millis(5));
+        play.event(Event::Reconciled { ended, took, watches: 2, backend: "inotify" });
+    };
+    play.later(60);
+    assert!(!hangs(&play));
+    scanned(&mut play);
+    play.later(85);
+    assert!(!hangs(&play));
+    play.later(10);
+    assert!(hangs(&play));
+    scanned(&mut play);
+    assert!(!hangs(&play));
+}
+
 /// While gigabytes of optimizer state are written, no file that decides on completeness changes.
 #[test]
 fn a_save_that_goes_on_is_not_stuck() {

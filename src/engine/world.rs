@@ -50,6 +50,8 @@ pub struct World {
     pub(crate) missed_sightings: bool,
     pub(crate) documents: DocumentsState,
     pub(crate) watch: WatchStatus,
+    /// When the last full scan ended; the start of the daemon before there was one.
+    pub(crate) last_scan: Moment,
     pub(crate) host: HostStatus,
     pub(crate) seq: u64,
     pub(crate) stopping: bool,
@@ -193,6 +195,7 @@ impl World {
             missed_sightings: false,
             documents: DocumentsState::default(),
             watch: WatchStatus::default(),
+            last_scan: now,
             host: HostStatus::default(),
             seq: memory.last_seq,
             stopping: false,

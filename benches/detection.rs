@@ -43,10 +43,10 @@ const IDLE: Duration = Duration::from_mins(1);
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [word, file, run, step] = arguments.as_slice()
+    if let [word, rest @ ..] = arguments.as_slice()
         && word == "--stamp"
     {
-        return stamp(Path::new(file), run, step);
+        return analyze(rest);
     }
     let asked = |name: &str| {
         let mut names = arguments.iter().filter(|one| !one.starts_with('-')).peekable();
@@ -66,11 +66,18 @@ fn main() {
     }
 }
 
-/// The program that stands for the analysis: writes down when it began.
-fn stamp(file: &Path, run: &str, step: &str) {
+/// The program that stands for the analysis: writes down when it began, and a healthy report.
+fn analyze(arguments: &[String]) {
     let now = nanoseconds();
-    let mut file = fs::File::options().create(true).append(true).open(file).unwrap();
-    writeln!(file, "{run}/{step} {now}").unwrap();
+    let [stamps, run, step, checkpoint, output] = arguments else { panic!("{arguments:?}") };
+    let mut stamps = fs::File::options().create(true).append(true).open(stamps).unwrap();
+    writeln!(stamps, "{run}/{step} {now}").unwrap();
+    let report = serde_json::json!({
+        "model_path": checkpoint, "model_type": "diffusion_mlm", "n_batches": 20,
+        "n_samples": 320, "max_concept_similarity": 0.7389, "mean_concept_similarity": 0.2286,
+        "global_effective_rank": 20.0, "global_effective_rank_normalized": 0.3125,
+    });
+    fs::write(output, report.to_string()).unwrap();
 }
 
 /// Returns the time in nanoseconds since 1970, which all processes share.
@@ -94,7 +101,7 @@ fn configure(tree: &Tree) {
     let own = std::env::current_exe().unwrap();
     let text = format!(
         "[analysis]\ncommand = [\"{}\", \"--stamp\", \"{{root}}/stamps\", \"{{run_id}}\", \
-         \"{{step}}\"]\n[log]\nobservations = false\nfill_run_row = false\nadd_missing_rows = \
+         \"{{step}}\", \"{{checkpoint}}\", \"{{output_json}}\"]\n[log]\nobservations = false\nfill_run_row = false\nadd_missing_rows = \
          false\nfailure_notes = false\n",
         own.display()
     );

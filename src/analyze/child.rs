@@ -75,6 +75,8 @@ pub struct ChildRun {
     pub ending: Ending,
     /// Wall time until the program's own end; its tree may have taken longer.
     pub elapsed: Duration,
+    /// Whether the kernel killed a process for memory while it ran. It takes an analysis first.
+    pub kernel_was_out_of_memory: bool,
     /// Standard output.
     pub stdout: Captured,
     /// Standard error.
@@ -87,6 +89,7 @@ pub struct ChildRun {
 /// # Errors
 /// Says why it could not be started.
 pub async fn run(plan: Plan, stop: &Stop) -> io::Result<ChildRun> {
+    let killed_before = killed_for_memory();
     let (mut leash, mut supervisor) = Leash::spawn(&plan)?;
     let streams = (supervisor.stdout.take(), supervisor.stderr.take());
     let (mut stdout, mut stderr) = (Captured::default(), Captured::default());
@@ -106,7 +109,16 @@ pub async fn run(plan: Plan, stop: &Stop) -> io::Result<ChildRun> {
             _ = &mut reader => ended.await?,
         }
     };
-    Ok(ChildRun { ending, elapsed, stdout, stderr })
+    let kernel_was_out_of_memory = killed_for_memory() > killed_before;
+    Ok(ChildRun { ending, elapsed, kernel_was_out_of_memory, stdout, stderr })
+}
+
+/// Returns how many processes the kernel has killed for memory since the host started, those of a
+/// control group's own limit included; 0 where it does not count them.
+fn killed_for_memory() -> u64 {
+    let counters = std::fs::read_to_string("/proc/vmstat").unwrap_or_default();
+    let counter = counters.lines().find_map(|line| line.strip_prefix("oom_kill "));
+    counter.and_then(|count| count.parse().ok()).unwrap_or_default()
 }
 
 /// The daemon's end of the socket to a supervisor. Dropped early, it has the tree killed.

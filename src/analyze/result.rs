@@ -22,7 +22,7 @@ pub(super) fn read(
     let (elapsed, secrets) = (ran.elapsed, &order.program.secrets);
     let ProgramOutput { json, stdout, stderr } = output;
     if ran.ending != Ending::Exit(0) {
-        let class = stderr::failure_class(ran.ending, stderr, stdout);
+        let class = failure_class(ran, output);
         let evidence = stderr::evidence(ran.ending, stderr, secrets);
         return AnalysisResult::Failed { elapsed, class, evidence };
     }
@@ -43,6 +43,15 @@ pub(super) fn read(
     }
     let disbelief = disbelief.iter().map(|reason| redact_with(reason, secrets)).collect();
     AnalysisResult::Reported { elapsed, report: Box::new(report), disbelief }
+}
+
+/// Returns why the program failed. One that was killed while the kernel killed for memory was most
+/// likely what the kernel killed: it says nothing of it, and the program cannot.
+fn failure_class(ran: &ChildRun, output: &ProgramOutput) -> FailureClass {
+    match stderr::failure_class(ran.ending, &output.stderr, &output.stdout) {
+        FailureClass::Killed if ran.kernel_was_out_of_memory => FailureClass::OutOfMemory,
+        class => class,
+    }
 }
 
 /// Says so when the report is about another checkpoint or model type than was asked for.
@@ -81,6 +90,7 @@ fn too_few_batches(argv: &[String], report: &Report) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::analyze::child::Captured;
 
     #[test]
     fn a_checkpoint_is_known_by_run_and_name_wherever_it_lies() {
@@ -95,6 +105,22 @@ mod tests {
         ] {
             assert_eq!(names_same_checkpoint(Path::new(path), pinned), same, "{path}");
         }
+    }
+
+    #[test]
+    fn what_the_kernel_killed_for_memory_is_told_from_what_somebody_killed() {
+        let class = |ending, kernel_was_out_of_memory, stderr: &[u8]| {
+            let elapsed = std::time::Duration::ZERO;
+            let (stdout, printed) = (Captured::default(), Captured::default());
+            let ran =
+                ChildRun { ending, elapsed, kernel_was_out_of_memory, stdout, stderr: printed };
+            let (json, stdout, stderr) = (None, Vec::new(), stderr.to_vec());
+            failure_class(&ran, &ProgramOutput { json, stdout, stderr })
+        };
+        assert_eq!(class(Ending::Signal(9), true, b""), FailureClass::OutOfMemory);
+        assert_eq!(class(Ending::Exit(137), true, b""), FailureClass::OutOfMemory);
+        assert_eq!(class(Ending::Signal(9), false, b""), FailureClass::Killed);
+        assert_eq!(class(Ending::Exit(1), true, b"size mismatch for x"), FailureClass::Shape);
     }
 
     #[test]

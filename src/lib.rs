@@ -26,6 +26,8 @@
 //! - Every document is edited losslessly by [`document`] and replaced atomically by
 //!   [`record::replace`], from an outbox whose entries can be applied twice.
 //! - A verdict is `pass` only when the report is believed; what cannot be said is `unknown`.
+//! - Whatever an analysis starts ends with it, and with the daemon, however that ends: the
+//!   [`analyze::supervisor`] between them sees to it.
 //! - Nothing that came from outside can panic the daemon, fill its memory or stop its loop.
 
 pub mod model;

@@ -302,7 +302,8 @@ async fn readiness(
     match python {
         Err(problem) => not_ready(problem.clone()),
         Ok(python) if found.kind == ProgramKind::Configured => {
-            Readiness::Ready { program: format!("{} with {python}", found.argv.join(" ")) }
+            let line = format!("{} with {python}", found.argv.join(" "));
+            Readiness::Ready { program: redact::redact_with(&line, house.secrets) }
         }
         Ok(python) => match imports(python, house, Imports::Load).await {
             Ok(()) => Readiness::Ready { program: format!("{SCRIPT} with {python}") },

@@ -557,7 +557,7 @@ fn a_stuck_checkpoint_is_reported_once_for_as_long_as_it_stays_the_same() {
 fn a_full_scan_that_does_not_end_is_a_stated_problem() {
     let mut play = Play::new();
     let hangs = |play: &Play| {
-        let problems = super::snapshot(&play.world, play.now).problems;
+        let problems = snapshot(&play.world, play.now).problems;
         problems.iter().any(|problem| problem.starts_with("no full scan of"))
     };
     let scanned = |play: &mut Play| {

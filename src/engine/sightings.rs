@@ -1,6 +1,6 @@
 //! From what the scan saw to what is known: runs, complete checkpoints, gone and stuck ones.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::checkpoint::{
@@ -208,7 +208,7 @@ fn remember_present(run: &mut Run, sightings: Vec<CheckpointSighting>, now: Mome
             };
             (seen.name, Box::new(present))
         })
-        .collect::<BTreeMap<_, _>>();
+        .collect();
 }
 
 /// What is on disk and what is known of it are mostly the same, and thousands of them need memory

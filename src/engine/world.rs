@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use litemap::LiteMap;
+
 use crate::model::analysis::ProgramFacts;
 use crate::model::checkpoint::{CompleteCheckpoint, Condition};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, RunId};
@@ -61,9 +63,9 @@ pub struct World {
 #[derive(Debug, Default)]
 pub(crate) struct Run {
     pub(crate) known: Option<KnownRun>,
-    /// Boxed: a node of the map has room for eleven, and most runs have a few.
-    pub(crate) present: BTreeMap<CheckpointName, Box<Present>>,
-    pub(crate) contents: BTreeMap<CheckpointName, Vec<Content>>,
+    /// Most runs have a few, and a tree's node has room for eleven.
+    pub(crate) present: LiteMap<CheckpointName, Box<Present>>,
+    pub(crate) contents: LiteMap<CheckpointName, Vec<Content>>,
     /// Oldest first.
     pub(crate) observations: Vec<Observation>,
     /// Failure notes: kind to file name.

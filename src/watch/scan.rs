@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use jiff::Timestamp;
+use litemap::LiteMap;
 use regex::Regex;
 
 use super::facts::FolderStats;
@@ -21,7 +22,7 @@ use crate::recognize::{
     CONFIG_FILE, RunEntry, TrainingEntry, choose_weights, entry_of_run_folder,
     entry_of_training_folder,
 };
-use record::{Change, Looked, Record, Visit};
+use record::{Change, Record, Visit};
 
 pub(super) use record::Change as ScanChange;
 
@@ -76,8 +77,8 @@ struct RunRecord {
     training_folder: FolderIdentity,
     /// The times of its folder when it was listed, if they prove that another list would be equal.
     listed_at: Option<FolderTimes>,
-    /// Boxed: a node of the map has room for eleven, and most runs have a few.
-    checkpoints: BTreeMap<CheckpointName, Box<Record>>,
+    /// Most runs have a few, and a tree's node has room for eleven.
+    checkpoints: LiteMap<CheckpointName, Box<Record>>,
 }
 
 impl RunRecord {
@@ -188,20 +189,11 @@ impl Scanner {
         let record = self.runs.get_mut(run)?;
         let mut change = Change::None;
         for name in names {
-            let Some(known) = record.checkpoints.remove(name) else { continue };
+            let Some(known) = record.checkpoints.get_mut(name) else { continue };
             let folder = known.sighting.folder.clone();
             let settle = self.settings.settle;
             let visit = Visit { name: *name, folder: &folder, bounds: &root, now, settle };
-            match record::look(&visit, Some(known)) {
-                Looked::Seen(seen, changed) => {
-                    record.checkpoints.insert(*name, seen);
-                    change = change.max(changed);
-                }
-                Looked::NotFound(known) => {
-                    record.checkpoints.extend(known.map(|known| (*name, known)));
-                    return None;
-                }
-            }
+            change = change.max(record::look_again(&visit, known)?);
         }
         record.is_at(&root, run).then_some(change)
     }
@@ -308,31 +300,30 @@ impl Scanner {
         let found = checkpoints_in(run, &folder, &root, &names);
         let known = self.runs.remove(run).filter(|known| known.identity == identity);
         let mut change = if known.is_some() { Change::None } else { Change::Content };
-        let mut before = known.map(|known| known.checkpoints).unwrap_or_default();
+        let before = known.map(|known| known.checkpoints).unwrap_or_default();
+        let mut before: BTreeMap<CheckpointName, Box<Record>> = before.into_iter().collect();
         let is_plain = found.values().all(|place| place.inode.is_some());
         let listed_at = (is_plain && record::is_trusted(times.newest(), now)).then_some(times);
-        let mut checkpoints = BTreeMap::new();
+        let mut checkpoints = LiteMap::with_capacity(found.len());
         for (name, place) in found {
-            let visit = Visit {
-                name,
-                folder: &place.folder,
-                bounds: &root,
-                now,
-                settle: self.settings.settle,
-            };
-            let record = before.remove(&name).filter(|record| place.is_of(record));
-            match record {
+            let (folder, settle) = (&place.folder, self.settings.settle);
+            let visit = Visit { name, folder, bounds: &root, now, settle };
+            match before.remove(&name).filter(|record| place.is_of(record)) {
                 Some(record) if thoroughness == Thoroughness::New && !place.is_run_folder => {
                     checkpoints.insert(name, record);
                 }
-                record => match record::look(&visit, record) {
-                    Looked::Seen(record, changed) => {
-                        change = change.max(changed);
+                Some(mut record) => {
+                    let looked = record::look_again(&visit, &mut record);
+                    change = change.max(looked.unwrap_or(Change::Content));
+                    if looked.is_some() {
                         checkpoints.insert(name, record);
                     }
-                    Looked::NotFound(None) => {}
-                    Looked::NotFound(Some(_vanished)) => change = Change::Content,
-                },
+                }
+                None => {
+                    let Some(record) = record::look_first(&visit) else { continue };
+                    change = Change::Content;
+                    checkpoints.insert(name, Box::new(record));
+                }
             }
         }
         // What is left was there before and is not any more.

@@ -93,30 +93,22 @@ impl Record {
     }
 }
 
-/// What came of a look.
-#[derive(Debug)]
-pub(super) enum Looked {
-    /// It was seen, and how what is remembered of it changed.
-    Seen(Box<Record>, Change),
-    /// Its folder is not found; what was known of it is handed back.
-    NotFound(Option<Box<Record>>),
+/// Looks at a checkpoint that is not known. Returns `None` if its folder is not found.
+pub(super) fn look_first(visit: &Visit<'_>) -> Option<Record> {
+    look_closely(visit, None)
 }
 
-/// Looks at a checkpoint, reading only what must be read.
-pub(super) fn look(visit: &Visit<'_>, known: Option<Box<Record>>) -> Looked {
-    match known {
-        Some(known)
-            if known.is_complete()
-                && known.holds_while_files_are_same()
-                && is_untouched(visit.folder, &known) =>
-        {
-            Looked::Seen(known, Change::None)
-        }
-        known => match look_closely(visit, known.as_deref()) {
-            Some((seen, change)) => Looked::Seen(Box::new(seen), change),
-            None => Looked::NotFound(known),
-        },
+/// Looks at a known checkpoint, reading only what must be read, and says how what is remembered of
+/// it changed. Returns `None` if its folder is not found; then it is remembered as it was.
+pub(super) fn look_again(visit: &Visit<'_>, known: &mut Record) -> Option<Change> {
+    let holds = known.is_complete() && known.holds_while_files_are_same();
+    if holds && is_untouched(visit.folder, known) {
+        return Some(Change::None);
     }
+    let seen = look_closely(visit, Some(known))?;
+    let change = compare(&known.sighting, &seen.sighting);
+    *known = seen;
+    Some(change)
 }
 
 /// Returns whether neither the folder's list of entries nor a key file changed. Whatever goes wrong
@@ -149,21 +141,19 @@ fn modified(stat: &Stat) -> FileTime {
     FileTime(stat.st_mtime, i64::try_from(stat.st_mtime_nsec).unwrap_or(0))
 }
 
-fn look_closely(visit: &Visit<'_>, known: Option<&Record>) -> Option<(Record, Change)> {
+fn look_closely(visit: &Visit<'_>, known: Option<&Record>) -> Option<Record> {
     let found = match files::folder_identity(visit.folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         found => found.unwrap_or((NO_FOLDER, FileTime(0, 0))),
     };
-    let record = match FolderStats::of(visit.folder, visit.bounds) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-        Err(error) => unreadable(visit, &error, found.0),
+    match FolderStats::of(visit.folder, visit.bounds) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => Some(unreadable(visit, &error, found.0)),
         Ok(stats) => {
             let known = known.filter(|known| known.identity == found.0);
-            judge(visit, found, &stats, known)
+            Some(judge(visit, found, &stats, known))
         }
-    };
-    let change = known.map_or(Change::Content, |known| compare(&known.sighting, &record.sighting));
-    Some((record, change))
+    }
 }
 
 /// Makes the record of a folder that was listed, from what is known as far as that still holds.

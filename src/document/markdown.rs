@@ -267,7 +267,7 @@ impl<'a> Blocks<'a> {
         }
         let Some((next, ahead)) = self.peek() else { return Kind::Text };
         let below = next.text(self.file);
-        if table::has_pipe(content) && is_delimiter_row(self.file, next) {
+        if is_header_row(self.file, line) && is_delimiter_row(self.file, next) {
             self.advance(next, ahead);
             return self.table(line, next);
         }
@@ -342,6 +342,11 @@ fn unmarked_title(file: &[u8], heading: Line) -> &[u8] {
     let without_close = inner.get(..kept).unwrap_or_default();
     let is_close = without_close.last().is_none_or(u8::is_ascii_whitespace);
     if is_close { without_close.trim_ascii() } else { inner }
+}
+
+/// A header has a pipe and, with GitHub's parser, at least one cell.
+fn is_header_row(file: &[u8], line: Line) -> bool {
+    table::has_pipe(line.text(file)) && table::cells(file, line).next().is_some()
 }
 
 fn is_delimiter_row(file: &[u8], line: Line) -> bool {

@@ -115,9 +115,10 @@ pub(super) fn is_rule(content: &[u8]) -> bool {
 pub(super) fn continues_table(text: &[u8]) -> bool {
     let (columns, content) = unindented(text);
     let Some(first) = content.first() else { return false };
-    // A leading pipe settles it for nearly every row.
+    // A leading pipe settles it for nearly every row; a lone one has no cell and is a paragraph, in
+    // which all that follows would vanish.
     if columns < 4 && *first == b'|' {
-        return true;
+        return content != b"|";
     }
     let starts_a_block = *first == b'>'
         || fence(content).is_some()

@@ -74,6 +74,24 @@ fn rows_follow_the_table_s_last_row_wherever_the_section_stands() {
 }
 
 #[test]
+fn a_lone_pipe_ends_the_table_because_nothing_below_it_is_shown_as_a_row() {
+    // A person began a row and left it. Our row once went below it, where GitHub's parser (and
+    // with it everybody who reads the log) took both lines for a paragraph.
+    for begun in ["|", "  | ", "|\n| not | a | row |"] {
+        check(
+            &format!(
+                "## Checkpoint Observations\n\n| Time | Run ID | Checkpoint |\n|---|---|---|\n| t | `r` | `c` |\n{begun}\n"
+            ),
+            &expect![[r#"
+                +| 2026-02-25 14:03:07 +01:00 | `diffusion_H512L2C128D2_20260223_203349` | `checkpoint-5000` |
+            "#]],
+        );
+    }
+    let log = "## Checkpoint Observations\n\n|\n|---|---|---|\n| t | `r` | `c` |\n";
+    assert_eq!(observed_in(log.as_bytes()), [], "a lone pipe is no header");
+}
+
+#[test]
 fn columns_that_a_person_moved_added_or_removed_are_followed() {
     check(
         "## Checkpoint observations\n\n  Checkpoint | Seen by | Run ID | Verdict | Time\n  :--|--|--|--|--:\n",

@@ -15,7 +15,7 @@ use super::journal::{CommitError, Journal, Recorded};
 use super::looks::Look;
 use super::outbox::{Delivered, DocumentKey, Entry};
 use super::places::{self, Places};
-use super::reading::{self, Stamp};
+use super::reading::{self, Document, Stamp};
 use super::replace::{self, ReplaceError, Replaced};
 use super::waiting::Line;
 use super::{Now, sweep};
@@ -182,22 +182,23 @@ impl Delivery {
             self.lines.remove(&key);
             return Ok(Vec::new());
         }
-        let text = match self.read_quiet_log(now) {
-            Ok(Some(text)) => text,
+        let read = match self.read_quiet_log(now) {
+            Ok(Some(read)) => read,
             Ok(None) => return Ok(Vec::new()),
             Err(reason) => return self.hold(journal, &key, &reason, now),
         };
-        entries.truncate(batch_limit(text.as_ref().map_or(0, Vec::len)));
+        let text = read.as_ref().map(|read| read.text.as_slice());
+        entries.truncate(batch_limit(text.map_or(0, <[u8]>::len)));
         let runs: BTreeSet<RunId> =
             entries.iter().map(|entry| RunId::new(entry.edit.run())).collect();
         let cells = journal.cells(&runs)?;
         let link = self.places.reports_link();
-        let composed = match batch::compose(&self.editor, text.as_deref(), &entries, cells, &link) {
+        let composed = match batch::compose(&self.editor, text, &entries, cells, &link) {
             Ok(composed) => composed,
             Err(reason) => return self.hold(journal, &key, &reason, now),
         };
         journal.intend(&composed.fills)?;
-        match self.write_log(text.as_deref(), &composed) {
+        match self.write_log(read.as_ref(), &composed) {
             // Whatever the journal says next, the old file must be watched from now on.
             Ok(Some(Replaced { displaced: Some(displaced) })) => {
                 self.looks.push(Look::of(&key, Vec::new(), Some(displaced)));
@@ -219,7 +220,7 @@ impl Delivery {
         clippy::option_option,
         reason = "the outer one says whether it is time, the inner one whether there is a log"
     )]
-    fn read_quiet_log(&mut self, now: Now) -> Result<Option<Option<Vec<u8>>>, String> {
+    fn read_quiet_log(&mut self, now: Now) -> Result<Option<Option<Document>>, String> {
         if let Some(reason) = (self.places.hold)(&self.places.log) {
             return Err(reason);
         }
@@ -236,18 +237,18 @@ impl Delivery {
 
     fn write_log(
         &self,
-        text: Option<&[u8]>,
+        read: Option<&Document>,
         composed: &Composed,
     ) -> Result<Option<Replaced>, ReplaceError> {
         if !composed.changed {
             return Ok(None);
         }
-        if text.is_none()
+        if read.is_none()
             && let Some(folder) = self.places.log.parent()
         {
             create_folder(folder)?;
         }
-        replace::replace(&self.places.log, text, &composed.text).map(Some)
+        replace::replace(&self.places.log, read, &composed.text).map(Some)
     }
 
     fn delivered(

@@ -12,6 +12,9 @@ use jiff::Timestamp;
 
 use super::reading::LONGEST_DOCUMENT;
 
+/// Bytes that are read at a time.
+const BLOCK: usize = 1 << 16;
+
 /// The old file of a replaced one, without a name.
 #[derive(Debug)]
 pub struct Displaced {
@@ -21,13 +24,37 @@ pub struct Displaced {
 }
 
 impl Displaced {
-    /// Reads the old file's text. `successor` is the fingerprint of the text that replaced it.
-    pub(super) fn read(file: File, successor: u64) -> io::Result<(Self, Vec<u8>)> {
+    /// Takes the old file and compares it with the text that is expected in it. `successor` is the
+    /// fingerprint of the text that replaced it. The second value is the text if it is another one.
+    pub(super) fn compare(
+        file: File,
+        expected: &[u8],
+        successor: u64,
+    ) -> io::Result<(Self, Option<Vec<u8>>)> {
         // The state is taken before the text: a write between the two must count as a later one.
         let state = state(&file)?;
         let displaced = Self { file, state, successor };
-        let text = displaced.text()?;
-        Ok((displaced, text))
+        let other = if displaced.holds(expected)? { None } else { Some(displaced.text()?) };
+        Ok((displaced, other))
+    }
+
+    /// Returns whether the file holds exactly this text; no second copy of it is made.
+    fn holds(&self, expected: &[u8]) -> io::Result<bool> {
+        let mut block = vec![0; BLOCK];
+        let mut rest = expected;
+        let mut offset = 0;
+        loop {
+            let length = self.file.read_at(&mut block, offset)?;
+            if length == 0 {
+                return Ok(rest.is_empty());
+            }
+            let Some((same, behind)) = rest.split_at_checked(length) else { return Ok(false) };
+            if block.get(..length) != Some(same) {
+                return Ok(false);
+            }
+            rest = behind;
+            offset += length as u64;
+        }
     }
 
     /// Returns the fingerprint of the text that replaced it.
@@ -54,7 +81,7 @@ impl Displaced {
     fn text(&self) -> io::Result<Vec<u8>> {
         let length = state(&self.file)?.0.min(LONGEST_DOCUMENT);
         let mut text = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-        let mut block = vec![0; 1 << 16];
+        let mut block = vec![0; BLOCK];
         loop {
             let offset = text.len() as u64;
             match self.file.read_at(&mut block, offset)? {

@@ -97,11 +97,11 @@ impl Delivery {
         entries: Vec<(DocumentKey, i64, DocumentEdit)>,
     ) -> (Vec<i64>, Vec<i64>) {
         // A document that cannot be read is delivered to again, which states the reason.
-        let text = reading::read(path).ok().flatten();
-        let stands = |edit: &DocumentEdit| match (edit, &text) {
+        let document = reading::read(path).ok().flatten();
+        let stands = |edit: &DocumentEdit| match (edit, &document) {
             (_, None) => false,
             (DocumentEdit::FailureNote { .. }, Some(_)) => true,
-            (edit, Some(text)) => (self.editor.contains)(text, edit),
+            (edit, Some(read)) => (self.editor.contains)(&read.text, edit),
         };
         let (found, missing): (Vec<_>, Vec<_>) =
             entries.into_iter().partition(|(_, _, edit)| stands(edit));
@@ -117,8 +117,8 @@ impl Delivery {
 fn return_late_save(displaced: &Displaced, path: &Path) -> Result<(), String> {
     let saved = displaced.saved_since().map_err(|error| error.to_string())?;
     let Some(saved) = saved.filter(|text| !text.is_empty()) else { return Ok(()) };
-    let current = reading::read(path)?.unwrap_or_default();
-    if replace::fingerprint(&current) == displaced.successor()
+    if let Some(current) = reading::read(path)?
+        && replace::fingerprint(&current.text) == displaced.successor()
         && replace::replace(path, Some(&current), &saved).is_ok()
     {
         return Ok(());

@@ -1,6 +1,6 @@
 //! Reading a document within a bound, and noticing that somebody writes it.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -9,6 +9,15 @@ use jiff::Timestamp;
 
 /// The longest document that is edited, in bytes.
 pub(super) const LONGEST_DOCUMENT: u64 = 256 * 1024 * 1024;
+
+/// A document as it was read.
+#[derive(Debug)]
+pub struct Document {
+    /// Its whole text.
+    pub text: Vec<u8>,
+    /// Its state before the text was read: while it stays that, so does the text.
+    pub(super) stamp: Stamp,
+}
 
 /// Stands for the state of a file: another one means that somebody wrote it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,34 +36,41 @@ pub(super) fn stamp(path: &Path) -> Result<Option<Stamp>, String> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(path, &error)),
     };
-    let nanosecond = i32::try_from(metadata.ctime_nsec()).unwrap_or(0);
-    Ok(Some(Stamp {
-        inode: metadata.ino(),
-        length: metadata.len(),
-        modified: (metadata.mtime(), metadata.mtime_nsec()),
-        changed: Timestamp::new(metadata.ctime(), nanosecond).unwrap_or(Timestamp::MAX),
-    }))
+    Ok(Some(Stamp::of(&metadata)))
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        let nanosecond = i32::try_from(metadata.ctime_nsec()).unwrap_or(0);
+        Self {
+            inode: metadata.ino(),
+            length: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+            changed: Timestamp::new(metadata.ctime(), nanosecond).unwrap_or(Timestamp::MAX),
+        }
+    }
 }
 
 /// Reads a document, `None` if there is none. The error says why it cannot be read and what to
 /// do.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, String> {
+pub(super) fn read(path: &Path) -> Result<Option<Document>, String> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(path, &error)),
     };
-    let length = file.metadata().map_err(|error| unreadable(path, &error))?;
-    if !length.is_file() {
+    let metadata = file.metadata().map_err(|error| unreadable(path, &error))?;
+    if !metadata.is_file() {
         return Err(format!("`{}` is not a regular file", path.display()));
     }
-    let mut text = Vec::with_capacity(usize::try_from(length.len()).unwrap_or(0).min(1 << 28));
+    let length = usize::try_from(metadata.len()).unwrap_or(0).min(1 << 28);
+    let mut text = Vec::with_capacity(length);
     let mut bounded = file.take(LONGEST_DOCUMENT + 1);
     bounded.read_to_end(&mut text).map_err(|error| unreadable(path, &error))?;
     if text.len() as u64 > LONGEST_DOCUMENT {
         return Err(format!("`{}` is longer than 256 MiB: it is not edited", path.display()));
     }
-    Ok(Some(text))
+    Ok(Some(Document { text, stamp: Stamp::of(&metadata) }))
 }
 
 fn unreadable(path: &Path, error: &io::Error) -> String {

@@ -18,7 +18,7 @@ use rustix::io::Errno;
 use super::attributes::copy_extended_attributes;
 use super::late::Displaced;
 use super::lock::FolderLock;
-use super::reading::{self, Stamp};
+use super::reading::{self, Document};
 use super::renaming::{exchange_paths, rename_if_free};
 
 /// The end of the name of a text that is being written beside its file.
@@ -57,12 +57,16 @@ pub enum ReplaceError {
     },
 }
 
-/// Replaces a file by a new text if it still holds the expected one; `None` expects that there is
-/// no file.
+/// Replaces a file by a new text if it is still as it was read; `None` expects that there is no
+/// file.
 ///
 /// Mode, owner and extended attributes are kept, a symbolic link stays and its target is
 /// replaced. The text is durable when this returns.
-pub fn replace(path: &Path, expected: Option<&[u8]>, new: &[u8]) -> Result<Replaced, ReplaceError> {
+pub fn replace(
+    path: &Path,
+    expected: Option<&Document>,
+    new: &[u8],
+) -> Result<Replaced, ReplaceError> {
     let target = resolve(path)?;
     let folder = target.parent().unwrap_or(Path::new("/")).to_owned();
     let place = Place { target, folder };
@@ -73,7 +77,7 @@ pub fn replace(path: &Path, expected: Option<&[u8]>, new: &[u8]) -> Result<Repla
     };
     match expected {
         None => place.create(new),
-        Some(expected) => place.exchange(expected, new),
+        Some(expected) => place.exchange(expected, &Text::of(new)),
     }
 }
 
@@ -97,15 +101,34 @@ pub(super) fn resolve(path: &Path) -> Result<PathBuf, ReplaceError> {
 
 /// A short fingerprint of a text, for names only: it tells after a crash which text it was.
 ///
-/// The mixing is that of rustc's `FxHasher`, over words of eight bytes: fast, the same in every
-/// version of this program, and of no use against an adversary.
+/// The mixing is that of rustc's `FxHasher`, over words of eight bytes in four chains, because
+/// each step of a chain waits for the one before: fast, the same in every version of this program,
+/// and of no use against an adversary.
 pub(super) fn fingerprint(text: &[u8]) -> u64 {
     let mix =
         |state: u64, word: u64| (state.rotate_left(5) ^ word).wrapping_mul(0x517c_c1b7_2722_0a95);
-    let (words, rest) = text.as_chunks::<8>();
-    let state =
-        words.iter().fold(text.len() as u64, |state, word| mix(state, u64::from_le_bytes(*word)));
+    let (blocks, rest) = text.as_chunks::<32>();
+    let mut chains = [text.len() as u64, 0, 0, 0];
+    for block in blocks {
+        for (chain, word) in chains.iter_mut().zip(block.as_chunks::<8>().0) {
+            *chain = mix(*chain, u64::from_le_bytes(*word));
+        }
+    }
+    let state = chains.into_iter().fold(0, mix);
     rest.iter().fold(state, |state, &byte| mix(state, u64::from(byte)))
+}
+
+/// A text that is to be written, with its fingerprint.
+#[derive(Debug)]
+struct Text<'a> {
+    bytes: &'a [u8],
+    fingerprint: u64,
+}
+
+impl<'a> Text<'a> {
+    fn of(bytes: &'a [u8]) -> Self {
+        Self { bytes, fingerprint: fingerprint(bytes) }
+    }
 }
 
 /// A text beside the file, removed when it is no longer needed.
@@ -156,48 +179,57 @@ impl Place {
     }
 
     /// Exchanges the file's text for a new one if it is the expected one.
-    fn exchange(&self, expected: &[u8], new: &[u8]) -> Result<Replaced, ReplaceError> {
+    fn exchange(&self, expected: &Document, new: &Text<'_>) -> Result<Replaced, ReplaceError> {
         let old = File::open(&self.target).map_err(|error| self.refused(error))?;
         let metadata = old.metadata().map_err(|error| self.refused(error))?;
         if !metadata.is_file() {
             let reason = format!("`{}` is not a regular file", self.target.display());
             return Err(ReplaceError::Held(reason));
         }
-        let before = self.stamp()?;
-        if reading::read(&self.target).map_err(ReplaceError::Held)?.as_deref() != Some(expected) {
-            return Err(ReplaceError::Changed);
-        }
-        let part = self.write_part(new, Some((&old, &metadata)))?;
-        let swap = self.swap_name(expected, new);
+        self.check_unchanged(expected)?;
+        let part = self.write_part(new.bytes, Some((&old, &metadata)))?;
+        let swap = self.swap_name(fingerprint(&expected.text), new.fingerprint);
         fs::rename(&part.path, &swap).map_err(|error| self.refused(error))?;
         part.keep();
         let swap = Beside { path: swap, armed: true };
         // Writing took its time. What was saved meanwhile is better not exchanged at all: for a
         // moment a program that reads the file would get our text and not its own.
-        if self.stamp()? != before {
-            return Err(ReplaceError::Changed);
-        }
+        self.check_unchanged(expected)?;
         match exchange_paths(&swap.path, &self.target) {
-            Ok(()) => self.settle(swap, expected, new),
+            Ok(()) => self.settle(swap, &expected.text, new),
             Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {
-                self.rename_over(swap, expected, old)
+                self.rename_over(swap, (&expected.text, old), new)
             }
             Err(errno) => Err(self.refused(errno.into())),
         }
     }
 
+    /// Checks that nobody has saved since the document was read.
+    ///
+    /// Two saves within one tick of the file system's clock look the same. They cost nothing here:
+    /// the exchange brings out the text itself, and that is compared.
+    fn check_unchanged(&self, expected: &Document) -> Result<(), ReplaceError> {
+        let now = reading::stamp(&self.target).map_err(ReplaceError::Held)?;
+        if now == Some(expected.stamp) { Ok(()) } else { Err(ReplaceError::Changed) }
+    }
+
     /// Looks at the text that the exchange brought out.
-    fn settle(&self, swap: Beside, expected: &[u8], new: &[u8]) -> Result<Replaced, ReplaceError> {
-        let displaced =
-            File::open(&swap.path).and_then(|file| Displaced::read(file, fingerprint(new)));
+    fn settle(
+        &self,
+        swap: Beside,
+        expected: &[u8],
+        new: &Text<'_>,
+    ) -> Result<Replaced, ReplaceError> {
+        let displaced = File::open(&swap.path)
+            .and_then(|file| Displaced::compare(file, expected, new.fingerprint));
         match displaced {
-            Ok((displaced, text)) if text == expected => {
+            Ok((displaced, None)) => {
                 drop(swap);
                 self.sync_folder()?;
                 Ok(Replaced { displaced: Some(displaced) })
             }
-            Ok((_, text)) => Err(self.give_back(swap, Some(text), new)),
-            Err(_) => Err(self.give_back(swap, None, new)),
+            Ok((_, other)) => Err(self.give_back(swap, other, new.bytes)),
+            Err(_) => Err(self.give_back(swap, None, new.bytes)),
         }
     }
 
@@ -223,7 +255,7 @@ impl Place {
                 },
                 Err(_) => break,
             }
-            let brought_out = reading::read(&swap.path).ok().flatten();
+            let brought_out = reading::read(&swap.path).ok().flatten().map(|read| read.text);
             if brought_out.as_deref() == Some(new) {
                 return self.sync_folder().err().unwrap_or(ReplaceError::Changed);
             }
@@ -240,14 +272,13 @@ impl Place {
     fn rename_over(
         &self,
         swap: Beside,
-        expected: &[u8],
-        old: File,
+        (expected, old): (&[u8], File),
+        new: &Text<'_>,
     ) -> Result<Replaced, ReplaceError> {
-        let new = reading::read(&swap.path).map_err(ReplaceError::Held)?.unwrap_or_default();
-        let (displaced, text) =
-            Displaced::read(old, fingerprint(&new)).map_err(|error| self.refused(error))?;
+        let (displaced, other) = Displaced::compare(old, expected, new.fingerprint)
+            .map_err(|error| self.refused(error))?;
         let now = reading::read(&self.target).map_err(ReplaceError::Held)?;
-        if text != expected || now.as_deref() != Some(expected) {
+        if other.is_some() || now.is_none_or(|now| now.text != expected) {
             return Err(ReplaceError::Changed);
         }
         fs::rename(&swap.path, &self.target).map_err(|error| self.refused(error))?;
@@ -306,20 +337,11 @@ impl Place {
     }
 
     /// Returns a name beside the file that tells, after a crash, the file and the two texts.
-    fn swap_name(&self, expected: &[u8], new: &[u8]) -> PathBuf {
+    fn swap_name(&self, expected: u64, new: u64) -> PathBuf {
         let mut name = std::ffi::OsString::from(".");
         name.push(self.target.file_name().unwrap_or_default());
-        name.push(format!(
-            ".{:016x}-{:016x}-{}{SWAP_ENDING}",
-            fingerprint(expected),
-            fingerprint(new),
-            unique()
-        ));
+        name.push(format!(".{expected:016x}-{new:016x}-{}{SWAP_ENDING}", unique()));
         self.folder.join(name)
-    }
-
-    fn stamp(&self) -> Result<Option<Stamp>, ReplaceError> {
-        reading::stamp(&self.target).map_err(ReplaceError::Held)
     }
 
     fn sync_folder(&self) -> Result<(), ReplaceError> {

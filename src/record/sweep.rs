@@ -91,7 +91,8 @@ impl Swap {
 
     fn settle(&self, folder: &Path, path: &Path, swept: &mut Swept) -> io::Result<()> {
         let document = folder.join(&self.document);
-        let print = |path: &Path| reading::read(path).ok().flatten().map(|text| fingerprint(&text));
+        let print =
+            |path: &Path| reading::read(path).ok().flatten().map(|read| fingerprint(&read.text));
         let left = print(path);
         if left.is_some_and(|left| left == self.expected || left == self.new) {
             fs::remove_file(path)?;

@@ -5,11 +5,15 @@ use memchr::memmem;
 use crate::model::ids::RunId;
 
 use super::escape;
-use super::markdown::{Block, Blocks, Kind, Line};
+use super::markdown::{Block, Blocks, Kind, Line, Lines};
 use super::splice::{self, Splice};
+use super::syntax;
 use super::{Held, Links};
 
 const TITLE: &str = "Failure Notes";
+
+/// A comment, which shows nothing, is how Markdown ends a list before something indented.
+const END_OF_LIST: &str = "<!-- -->";
 
 /// Adds the list item of a note after the section's last item; the section is made when missing.
 ///
@@ -25,12 +29,35 @@ pub(super) fn append(
     }
     let item = item(line, links);
     let Some((last, is_hidden)) = last_item(file) else {
-        return splice::section(file, TITLE, &[item]).map(Some);
+        let mut added = vec![item];
+        if is_indented_below_title(file) {
+            added.push(END_OF_LIST.to_owned());
+        }
+        return splice::section(file, TITLE, &added).map(Some);
     };
     splice::check_visible_below(file, last)?;
     // HTML in an item goes on until a blank line.
-    let added = if is_hidden { vec![String::new(), item] } else { vec![item] };
+    let mut added = if is_hidden { vec![String::new(), item] } else { vec![item] };
+    if is_swallowed(file, last) {
+        added.push(String::new());
+    }
     Ok(Some(splice::below(file, last, &added)))
+}
+
+/// Returns whether the line below this one, a table's header for instance, would go on with the
+/// paragraph of an item put between them.
+fn is_swallowed(file: &[u8], last: Line) -> bool {
+    let below = Lines::within(file, &(last.next..file.len())).next();
+    below.is_some_and(|line| {
+        !line.is_blank(file) && syntax::continues_paragraph(line.text(file).trim_ascii())
+    })
+}
+
+/// Returns whether what stands under the title would become a part of an item put above it.
+fn is_indented_below_title(file: &[u8]) -> bool {
+    let Some(title) = splice::heading(file, TITLE) else { return false };
+    let below = Lines::within(file, &(title.next..file.len())).find(|line| !line.is_blank(file));
+    below.is_some_and(|line| syntax::unindented(line.text(file)).0 > 1)
 }
 
 /// One item of the list.
@@ -78,9 +105,11 @@ fn last_item(file: &[u8]) -> Option<(Line, bool)> {
     let mut last = None;
     let mut is_open = false;
     let mut after_blank = false;
+    let mut is_hidden = false;
     for block in section {
         let text = block.line.text(file);
         let is_indented = text.first().is_some_and(u8::is_ascii_whitespace);
+        let was_hidden = std::mem::replace(&mut is_hidden, block.kind == Kind::Hidden);
         match block.kind {
             Kind::Blank => {
                 after_blank = true;
@@ -88,12 +117,13 @@ fn last_item(file: &[u8]) -> Option<(Line, bool)> {
             }
             Kind::Item => is_open = true,
             Kind::Text if is_rule_like(text) => is_open = false,
-            Kind::Text | Kind::Hidden => is_open &= !after_blank || is_indented,
+            Kind::Text => is_open &= !after_blank || is_indented,
+            Kind::Hidden => is_open &= is_indented || was_hidden,
             Kind::Table(_) | Kind::Heading(_) => is_open = false,
         }
         after_blank = false;
         if is_open {
-            last = Some((block.line, block.kind == Kind::Hidden));
+            last = Some((block.line, is_hidden));
         }
     }
     last

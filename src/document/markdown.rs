@@ -164,6 +164,11 @@ pub(super) struct Blocks<'a> {
     latest: Line,
     inside: Option<Inside>,
     opened: usize,
+    /// Whether a paragraph of a list item or quote is open: plain lines below it continue it,
+    /// whatever they look like.
+    is_lazy: bool,
+    /// The indentation of what belongs to the latest list item; 0 when none is open.
+    item: usize,
     conflict: Option<usize>,
     headings: Headings,
 }
@@ -178,6 +183,8 @@ impl<'a> Blocks<'a> {
             latest: Line { start: 0, end: 0, next: 0 },
             inside: None,
             opened: 0,
+            is_lazy: false,
+            item: 0,
             conflict: None,
             headings: [None; 6],
         }
@@ -202,12 +209,25 @@ impl<'a> Blocks<'a> {
         self.note_conflict(text);
         let (columns, content) = unindented(text);
         if content.is_empty() {
+            self.is_lazy = false;
             return Kind::Blank;
         }
+        let is_plain = syntax::continues_paragraph(content);
+        if self.is_lazy && (is_plain || columns > 3) {
+            return Kind::Text;
+        }
+        if columns < self.item {
+            self.item = 0;
+        }
+        let is_inside_item = self.item > 0 && columns < self.item + 4;
+        self.is_lazy = is_inside_item && is_plain || syntax::opens_lazily(content);
         if columns > 3 {
             return Kind::Text;
         }
-        if self.opens(content, columns) {
+        if let (width @ 1.., _) = syntax::after_list_markers(content) {
+            self.item = columns + width;
+        }
+        if self.opens(content) {
             return Kind::Hidden;
         }
         self.visible(line, content)
@@ -239,11 +259,10 @@ impl<'a> Blocks<'a> {
     }
 
     /// Notices the start of a fence or an HTML block.
-    fn opens(&mut self, content: &[u8], columns: usize) -> bool {
-        let (width, after_markers) = syntax::after_list_markers(content);
+    fn opens(&mut self, content: &[u8]) -> bool {
+        let (_, after_markers) = syntax::after_list_markers(content);
         if let Some((mark, length)) = syntax::fence(after_markers) {
-            let container = if width == 0 { 0 } else { columns + width };
-            self.inside = Some(Inside::Fence { mark, length, container });
+            self.inside = Some(Inside::Fence { mark, length, container: self.item });
             self.opened = self.number;
             return true;
         }
@@ -267,6 +286,10 @@ impl<'a> Blocks<'a> {
         }
         let Some((next, ahead)) = self.peek() else { return Kind::Text };
         let below = next.text(self.file);
+        if unindented(below).0 < self.item {
+            // The list item ends there, and with it what this line begins.
+            return Kind::Text;
+        }
         if is_header_row(self.file, line) && is_delimiter_row(self.file, next) {
             self.advance(next, ahead);
             return self.table(line, next);
@@ -279,6 +302,7 @@ impl<'a> Blocks<'a> {
     }
 
     fn enter(&mut self, level: usize, title: Line) -> Kind {
+        self.is_lazy = false;
         for (index, heading) in self.headings.iter_mut().enumerate() {
             if index + 1 == level {
                 *heading = Some(title);
@@ -290,6 +314,7 @@ impl<'a> Blocks<'a> {
     }
 
     fn table(&mut self, header: Line, delimiter: Line) -> Kind {
+        self.is_lazy = false;
         let start = self.lines.at;
         let mut last_row = delimiter;
         while let Some((line, ahead)) = self.peek() {

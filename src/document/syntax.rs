@@ -110,6 +110,33 @@ pub(super) fn is_rule(content: &[u8]) -> bool {
         && content.iter().all(|byte| byte == mark || matches!(byte, b' ' | b'\t'))
 }
 
+/// Returns whether a line opens a paragraph inside of a quote or list item.
+pub(super) fn opens_lazily(content: &[u8]) -> bool {
+    let mut inner = content;
+    // As for fences, deeper nesting in one line is nobody's text.
+    for _ in 0..4 {
+        let quoted = inner.strip_prefix(b">");
+        let marker = list_marker(inner).filter(|_| !is_rule(inner));
+        inner = match (quoted, marker) {
+            (Some(quoted), _) => quoted.trim_ascii_start(),
+            (None, Some(width)) => inner.get(width..).unwrap_or_default().trim_ascii_start(),
+            (None, None) => break,
+        };
+    }
+    inner.len() < content.len() && !inner.is_empty() && continues_paragraph(inner)
+}
+
+/// Returns whether a line that stands below an open paragraph is part of it.
+pub(super) fn continues_paragraph(content: &[u8]) -> bool {
+    let starts_a_block = content.starts_with(b">")
+        || heading_level(content).is_some()
+        || fence(content).is_some()
+        || html_block(content).is_some()
+        || is_rule(content)
+        || list_marker(content).is_some();
+    !starts_a_block
+}
+
 /// Returns whether a line below a table's delimiter row still belongs to the table: it does until
 /// a blank line or the start of another block.
 pub(super) fn continues_table(text: &[u8]) -> bool {
@@ -120,13 +147,7 @@ pub(super) fn continues_table(text: &[u8]) -> bool {
     if columns < 4 && *first == b'|' {
         return content != b"|";
     }
-    let starts_a_block = *first == b'>'
-        || fence(content).is_some()
-        || html_block(content).is_some()
-        || heading_level(content).is_some()
-        || is_rule(content)
-        || list_marker(content).is_some();
-    columns < 4 && !starts_a_block
+    columns < 4 && continues_paragraph(content)
 }
 
 /// Seven angle brackets at the start of a line, as git writes them. The `=======` between them is

@@ -8,6 +8,7 @@ mod failure_lines;
 mod notes;
 mod observation_rows;
 mod odd_files;
+mod oracle;
 mod properties;
 mod run_rows;
 mod support;

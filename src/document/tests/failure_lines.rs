@@ -52,7 +52,7 @@ fn items_follow_the_last_one_with_all_that_belongs_to_it() {
         "#]],
     );
     check(
-        "### Failure notes\n- one\n  ```\n\n- no item\n  ```\n\nThe end.\n",
+        "### Failure notes\n- one\n  ```\n\n  - no item\n  ```\n\nThe end.\n",
         &expect![[r#"
             +- [`r_1`](run_reports/r_1_failure_20260225_effective-rank.md) — 2026-02-25: effective rank 7.3 / 128 (gate 10/128) at checkpoint-15000
             +
@@ -85,6 +85,34 @@ fn a_section_without_items_gets_its_first() {
         +
     "#]],
     );
+}
+
+#[test]
+fn what_is_indented_below_the_first_item_does_not_become_a_part_of_it() {
+    // The fence would end with the item, and its closing line would open another one.
+    check(
+        "## Failure Notes\n\n   ~~~\ncode\n~~~\n",
+        &expect![[r#"
+            +- [`r_1`](run_reports/r_1_failure_20260225_effective-rank.md) — 2026-02-25: effective rank 7.3 / 128 (gate 10/128) at checkpoint-15000
+            +<!-- -->
+            +
+        "#]],
+    );
+}
+
+#[test]
+fn a_table_right_below_the_items_stays_a_table() {
+    // Without a blank line it would go on with our item's paragraph.
+    check(
+        "## Failure Notes\n- one\n  ```\n  code\n  ```\n| a | b |\n|---|---|\n",
+        &expect![[r#"
+            +
+            +- [`r_1`](run_reports/r_1_failure_20260225_effective-rank.md) — 2026-02-25: effective rank 7.3 / 128 (gate 10/128) at checkpoint-15000
+            +
+        "#]],
+    );
+    let log = "## Failure Notes\n- one\n```\ncode\n```\n| a | b |\n|---|---|\n";
+    assert!(edited(log, &edit()).contains("- one\n- [`r_1`]"), "code ends the list");
 }
 
 #[test]

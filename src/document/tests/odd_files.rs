@@ -110,6 +110,11 @@ fn hidden_tables_are_not_the_table() {
         indented("    "),
         indented("\t"),
         indented("> "),
+        // Without a blank line all of it goes on with the item's or the quote's paragraph.
+        format!("- item\n{TABLE}"),
+        format!("> quote\n{TABLE}"),
+        format!("- item\n\n  more of it\n{TABLE}"),
+        format!("- item\n\n  {TABLE}"),
         TABLE.replace("|-|-|", "|-|x|"),
         TABLE.replace("|-|-|\n", "\n|-|-|\n"),
         TABLE.replace("| `r_1`", "\n| `r_1`"),
@@ -124,6 +129,9 @@ fn tables_that_look_hidden_are_found() {
     for log in [
         format!("```\n~~~\n````\n{TABLE}"),
         format!("- ```\n  code\nback to text\n{TABLE}"),
+        format!("- item\n  ```\n  code\n{TABLE}"),
+        format!("- item\n\n{TABLE}"),
+        format!("> # Quoted heading\n{TABLE}"),
         format!("``` not a `fence`\n{TABLE}"),
         format!("a <!-- b -->\n{TABLE}"),
         format!("<!-- a\nb --> c\n{TABLE}"),

@@ -81,6 +81,7 @@ fn segment() -> impl Strategy<Value = Vec<String>> {
         "`",
         "\\",
         "<<<<<<< x",
+        "|",
     ];
     prop_oneof![
         3 => select(HEADINGS).prop_map(|line| vec![line.to_owned()]),
@@ -99,7 +100,7 @@ fn segment() -> impl Strategy<Value = Vec<String>> {
     ]
 }
 
-fn written_log() -> impl Strategy<Value = Vec<u8>> {
+pub(super) fn written_log() -> impl Strategy<Value = Vec<u8>> {
     let ends = select(["\n", "\r\n", "\r"].as_slice());
     (vec(segment(), 0..12), ends, any::<bool>(), any::<bool>(), any::<bool>()).prop_map(
         |(segments, end, has_mark, is_ended, has_latin_1)| {
@@ -127,7 +128,7 @@ fn any_log() -> impl Strategy<Value = Vec<u8>> {
     ]
 }
 
-fn any_edit() -> impl Strategy<Value = DocumentEdit> {
+pub(super) fn any_edit() -> impl Strategy<Value = DocumentEdit> {
     const COLUMNS: &[RunColumn] =
         &[RunColumn::EffectiveRank, RunColumn::Machine, RunColumn::Conclusion, RunColumn::Date];
     let value = prop_oneof![Just("10.1".to_owned()), Just("--".to_owned()), ".{0,8}"];

@@ -186,6 +186,13 @@ impl Place {
             let reason = format!("`{}` is not a regular file", self.target.display());
             return Err(ReplaceError::Held(reason));
         }
+        if metadata.mode() & 0o222 == 0 {
+            // Exchanging needs no right to write the file itself, but its owner has said no.
+            return Err(ReplaceError::Held(format!(
+                "`{}` is read-only: make it writable (`chmod u+w`) to have it edited",
+                self.target.display()
+            )));
+        }
         self.check_unchanged(expected)?;
         let part = self.write_part(new.bytes, Some((&old, &metadata)))?;
         let swap = self.swap_name(fingerprint(&expected.text), new.fingerprint);

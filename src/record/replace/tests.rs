@@ -69,6 +69,19 @@ fn keeps_mode_owner_and_attributes() {
 }
 
 #[test]
+fn a_read_only_file_is_left_alone() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("log.md");
+    fs::write(&path, b"old").unwrap();
+    fs::set_permissions(&path, Permissions::from_mode(0o444)).unwrap();
+    let error = replace(&path, Some(&read(&path)), b"new").unwrap_err();
+    let held = matches!(&error, ReplaceError::Held(reason) if reason.contains("is read-only"));
+    assert!(held, "{error}");
+    assert_eq!(fs::read(&path).unwrap(), b"old");
+    assert_eq!(names(folder.path()), ["log.md"]);
+}
+
+#[test]
 fn a_link_stays_and_its_target_is_replaced() {
     let folder = TempDir::new().unwrap();
     fs::create_dir(folder.path().join("real")).unwrap();

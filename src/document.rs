@@ -27,7 +27,7 @@ mod tests;
 
 use std::borrow::Cow;
 
-use crate::model::observation::{DocumentEdit, RunColumn};
+use crate::model::observation::{DocumentEdit, HeaderNames, RunColumn};
 
 use failures::FailureLine;
 use run_row::{Filled, Request};
@@ -93,8 +93,9 @@ pub fn apply(
     };
     let Filled { splices, cells } = match edit {
         DocumentEdit::ObservationRow(row) => one(observations::append(&file, row)?),
-        DocumentEdit::RunRow { run, fills, add_missing } => {
-            run_row::fill(&file, Request { run, fills, add_missing: *add_missing }, written)?
+        DocumentEdit::RunRow { run, fills, add_missing, headers } => {
+            let request = Request { run, fills, add_missing: *add_missing, headers };
+            run_row::fill(&file, request, written)?
         }
         DocumentEdit::FailureLine { run, file: note, summary } => {
             one(failures::append(&file, &FailureLine { run, note, summary }, links)?)
@@ -121,8 +122,8 @@ pub fn apply(
 pub fn contains(log: &[u8], edit: &DocumentEdit) -> bool {
     match edit {
         DocumentEdit::ObservationRow(row) => observations::contains(log, row),
-        DocumentEdit::RunRow { run, fills, add_missing } => {
-            run_row::contains(log, Request { run, fills, add_missing: *add_missing })
+        DocumentEdit::RunRow { run, fills, add_missing, headers } => {
+            run_row::contains(log, Request { run, fills, add_missing: *add_missing, headers })
         }
         DocumentEdit::FailureLine { file, .. } => failures::contains(log, file),
         DocumentEdit::FailureNote { .. } => true,
@@ -136,8 +137,8 @@ pub fn observed(log: &[u8]) -> Vec<(String, String, String)> {
 }
 
 /// Returns how the log's Machine column spells this host, or the host's name itself.
-pub fn machine_spelling(log: Option<&[u8]>, host: &str) -> String {
-    machine::spelling(log.unwrap_or_default(), host)
+pub fn machine_spelling(log: Option<&[u8]>, host: &str, headers: &HeaderNames) -> String {
+    machine::spelling(log.unwrap_or_default(), host, headers)
 }
 
 fn one(splice: Option<splice::Splice>) -> Filled {

@@ -32,6 +32,7 @@ pub use self::load::{Sources, load};
 pub use self::problem::{ConfigProblem, ConfigProblems, Fault};
 
 use crate::model::measurement::Gate;
+use crate::model::observation::HeaderNames;
 
 /// Everything that can be configured, checked and with absolute paths.
 #[derive(Debug, Clone)]
@@ -205,7 +206,7 @@ pub struct TrainingSettings {
 
 /// What is written into the experiment log.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own for a person")]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogSettings {
     /// Rows of the observations table.
     pub observations: bool,
@@ -215,6 +216,8 @@ pub struct LogSettings {
     pub add_missing_rows: bool,
     /// Failure notes and their lines.
     pub failure_notes: bool,
+    /// `headers`: further header texts of the run table.
+    pub headers: HeaderNames,
 }
 
 /// The status socket.

@@ -1,6 +1,6 @@
 //! What the columns of the project's tables are called, and which of its cells are empty.
 
-use crate::model::observation::RunColumn;
+use crate::model::observation::{HeaderMeaning, HeaderNames, RunColumn};
 
 use super::escape;
 
@@ -36,14 +36,35 @@ pub(super) fn names(header: &str) -> Vec<String> {
 }
 
 /// Returns whether a column holds run ids.
-pub(super) fn is_run_id(header: &str) -> bool {
+pub(super) fn is_run_id(header: &str, own: &HeaderNames) -> bool {
+    match meaning(header, own) {
+        Some(meaning) => meaning == HeaderMeaning::RunId,
+        None => is_usual_run_id(header),
+    }
+}
+
+/// Returns which fillable column a header cell names: by the project's own names first. A header
+/// that names two different ones is none: one cell cannot hold both.
+pub(super) fn run_column(header: &str, own: &HeaderNames) -> Option<RunColumn> {
+    match meaning(header, own) {
+        Some(HeaderMeaning::Column(column)) => Some(column),
+        Some(HeaderMeaning::RunId) => None,
+        None => usual_run_column(header),
+    }
+}
+
+/// What the project says of a header: of its whole text, in any letter case.
+fn meaning(header: &str, own: &HeaderNames) -> Option<HeaderMeaning> {
+    let whole = normalized(header);
+    own.iter().find(|(text, _)| normalized(text) == whole).map(|(_, meaning)| *meaning)
+}
+
+fn is_usual_run_id(header: &str) -> bool {
     names(header).iter().any(|name| matches!(name.as_str(), "run id" | "run" | "runid"))
 }
 
-/// Returns which fillable column a header cell names. A header that names two different ones is
-/// none: one cell cannot hold both.
-pub(super) fn run_column(header: &str) -> Option<RunColumn> {
-    if is_run_id(header) {
+fn usual_run_column(header: &str) -> Option<RunColumn> {
+    if is_usual_run_id(header) {
         return None;
     }
     let mut columns: Vec<RunColumn> =
@@ -114,7 +135,7 @@ mod tests {
 
     #[test]
     fn every_column_of_the_project_is_recognized_as_what_it_is() {
-        let found: Vec<_> = RUN_TABLE.iter().map(|header| run_column(header)).collect();
+        let found: Vec<_> = RUN_TABLE.iter().map(|header| usual_run_column(header)).collect();
         assert_eq!(
             found,
             [
@@ -134,12 +155,13 @@ mod tests {
                 Some(RunColumn::Conclusion),
             ]
         );
-        assert!(is_run_id("Run ID / Model Type"));
+        assert!(is_usual_run_id("Run ID / Model Type"));
     }
 
     #[test]
     fn headers_are_recognized_in_other_spellings() {
-        let check = |header: &str, expected| assert_eq!(run_column(header), expected, "{header}");
+        let check =
+            |header: &str, expected| assert_eq!(usual_run_column(header), expected, "{header}");
         check("EFFECTIVE RANK", Some(RunColumn::EffectiveRank));
         check("eff rank (of 128)", Some(RunColumn::EffectiveRank));
         check("W&B", Some(RunColumn::WandbLink));
@@ -149,12 +171,29 @@ mod tests {
         check("Loss", None);
         check("", None);
         for header in ["run-id", "Run_ID", "Run", "Model Type / Run ID", "Run ID (W&B)"] {
-            assert!(is_run_id(header), "{header}");
+            assert!(is_usual_run_id(header), "{header}");
             check(header, None);
         }
         for header in ["Runs", "Run IDs and more", "Prune ID"] {
-            assert!(!is_run_id(header), "{header}");
+            assert!(!is_usual_run_id(header), "{header}");
         }
+    }
+
+    #[test]
+    fn the_project_s_own_header_texts_come_first() {
+        let own = HeaderNames::from([
+            ("Val. Loss (dev)".to_owned(), HeaderMeaning::Column(RunColumn::TaskLoss)),
+            ("experiment".to_owned(), HeaderMeaning::RunId),
+            ("Run".to_owned(), HeaderMeaning::Column(RunColumn::Conclusion)),
+        ]);
+        let check = |header, expected| assert_eq!(run_column(header, &own), expected, "{header}");
+        check("VAL LOSS (Dev)", Some(RunColumn::TaskLoss));
+        check("Val. Loss", None);
+        check("Run", Some(RunColumn::Conclusion));
+        check("Experiment", None);
+        check("Eff. Rank", Some(RunColumn::EffectiveRank));
+        assert!(is_run_id("Experiment", &own) && is_run_id("Run ID", &own));
+        assert!(!is_run_id("Run", &own));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The spelling of a host's name that the log's Machine column already uses.
 
-use crate::model::observation::RunColumn;
+use crate::model::observation::{HeaderNames, RunColumn};
 
 use super::columns;
 use super::escape;
@@ -9,12 +9,12 @@ use super::table;
 
 /// Returns how the column writes this host: a cell with the same letters and digits, else a cell
 /// that contains the name as words (`Polonez (4x RTX 3090)`), else the name itself.
-pub(super) fn spelling(file: &[u8], host: &str) -> String {
+pub(super) fn spelling(file: &[u8], host: &str, headers: &HeaderNames) -> String {
     let short = host.split('.').next().unwrap_or(host);
     let wanted: Vec<String> =
         [host, short].map(plain).into_iter().filter(|n| !n.is_empty()).collect();
     let mut containing = None;
-    for cell in cells(file) {
+    for cell in cells(file, headers) {
         let words = words(&cell);
         if wanted.contains(&words.concat()) {
             return cell;
@@ -26,11 +26,11 @@ pub(super) fn spelling(file: &[u8], host: &str) -> String {
     containing.unwrap_or_else(|| host.to_owned())
 }
 
-fn cells(file: &[u8]) -> impl Iterator<Item = String> + '_ {
-    run_row::run_tables(file).flat_map(move |(table, _)| {
+fn cells<'a>(file: &'a [u8], headers: &'a HeaderNames) -> impl Iterator<Item = String> + 'a {
+    run_row::run_tables(file, headers).flat_map(move |(table, _)| {
         let column = table
             .columns(file)
-            .position(|header| columns::run_column(&header) == Some(RunColumn::Machine));
+            .position(|header| columns::run_column(&header, headers) == Some(RunColumn::Machine));
         table.rows(file).filter_map(move |row| {
             let cell = table::cells(file, row).nth(column?)?;
             Some(escape::reading(table::trimmed(file, &cell)))

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use crate::model::ids::RunId;
-use crate::model::observation::{CellFill, RunColumn};
+use crate::model::observation::{CellFill, HeaderNames, RunColumn};
 
 use super::columns::{self, EMPTY, RUN_TABLE};
 use super::escape::{self, CELL_LIMIT};
@@ -27,6 +27,8 @@ pub(super) struct Request<'a> {
     pub(super) fills: &'a [CellFill],
     /// Whether a run without a row gets one.
     pub(super) add_missing: bool,
+    /// The project's own header texts.
+    pub(super) headers: &'a HeaderNames,
 }
 
 /// The splices that fill a row, and the cells that hold our text afterwards.
@@ -45,40 +47,43 @@ pub(super) fn fill(
     request: Request<'_>,
     written: &dyn Fn(RunColumn) -> Option<String>,
 ) -> Result<Filled, Held> {
-    let fills = finished(file, request.fills);
-    if let Some((table, row)) = find(file, request.run) {
-        return Ok(fill_row(file, &table, row, &fills, written));
+    let fills = finished(file, request);
+    if let Some(found) = find(file, request) {
+        return Ok(fill_row(file, &found, &fills, written));
     }
     if !request.add_missing {
         return Ok(Filled::default());
     }
-    add_row(file, request.run, &fills)
+    add_row(file, request, &fills)
 }
 
 /// Returns whether nothing is left to fill: the row is there and no cell for which there is a
 /// fill is empty. What a person wrote counts as present.
 pub(super) fn contains(file: &[u8], request: Request<'_>) -> bool {
-    let Some((table, row)) = find(file, request.run) else { return !request.add_missing };
-    let fills = finished(file, request.fills);
-    let cells: Vec<Range<usize>> = cells_of(file, &table, row);
-    positions(file, &table).all(|(index, column)| {
-        let cell = cells.get(index).map(|cell| table::trimmed(file, cell));
-        !fills.contains_key(&column) || cell.is_some_and(|cell| !columns::is_empty(cell))
+    let Some(found) = find(file, request) else { return !request.add_missing };
+    let fills = finished(file, request);
+    found.columns.iter().all(|(index, column)| {
+        let cell = found.cells.get(*index).map(|cell| table::trimmed(file, cell));
+        !fills.contains_key(column) || cell.is_some_and(|cell| !columns::is_empty(cell))
     })
 }
 
 /// Walks the project's tables of runs: those under `Training Runs`, then all others that have a
 /// run id and something to fill. Tables of observations and evaluations are none.
-pub(super) fn run_tables(file: &[u8]) -> impl Iterator<Item = (Table, usize)> + '_ {
+pub(super) fn run_tables<'a>(
+    file: &'a [u8],
+    headers: &'a HeaderNames,
+) -> impl Iterator<Item = (Table, usize)> + 'a {
     let candidates = move |at_home: bool| {
         markdown::tables(file).filter_map(move |table| {
-            let run_column = run_id_column(file, &table)?;
+            let run_column = run_id_column(file, &table, headers)?;
             let is_home = table.is_under(file, |title| title.starts_with(TITLE_LOWER));
             let is_wanted = is_home == at_home && !is_foreign(file, &table);
             is_wanted.then_some((table, run_column))
         })
     };
-    let others = candidates(false).filter(|(table, _)| positions(file, table).next().is_some());
+    let has_columns = move |table: &Table| positions(file, table, headers).next().is_some();
+    let others = candidates(false).filter(move |(table, _)| has_columns(table));
     candidates(true).chain(others)
 }
 
@@ -130,30 +135,45 @@ fn has_run_id(text: &str) -> bool {
         .any(|word| RunId::new(word).stamp().is_some())
 }
 
-fn find(file: &[u8], run: &RunId) -> Option<(Table, Line)> {
-    let id = escape::readable_name(run.as_str());
-    run_tables(file).find_map(|(table, run_column)| {
-        let row = table.rows(file).find(|row| {
+/// A run's row.
+#[derive(Debug)]
+struct Found {
+    line: Line,
+    /// Its cells, as far as the header has columns.
+    cells: Vec<Range<usize>>,
+    /// The fillable columns with their positions.
+    columns: Vec<(usize, RunColumn)>,
+}
+
+fn find(file: &[u8], request: Request<'_>) -> Option<Found> {
+    let id = escape::readable_name(request.run.as_str());
+    run_tables(file, request.headers).find_map(|(table, run_column)| {
+        let line = table.rows(file).find(|row| {
             let cell = table::cells(file, *row).nth(run_column);
             cell.is_some_and(|cell| names_run(&escape::reading(table::trimmed(file, &cell)), &id))
         })?;
-        Some((table, row))
+        Some(Found {
+            line,
+            cells: cells_of(file, &table, line),
+            columns: positions(file, &table, request.headers).collect(),
+        })
     })
 }
 
-fn run_id_column(file: &[u8], table: &Table) -> Option<usize> {
-    table.columns(file).position(|header| columns::is_run_id(&header))
+fn run_id_column(file: &[u8], table: &Table, headers: &HeaderNames) -> Option<usize> {
+    table.columns(file).position(|header| columns::is_run_id(&header, headers))
 }
 
 /// Walks the fillable columns of a table with their positions, each column once.
 fn positions<'a>(
     file: &'a [u8],
     table: &Table,
+    headers: &'a HeaderNames,
 ) -> impl Iterator<Item = (usize, RunColumn)> + use<'a> {
     let mut seen: Vec<RunColumn> = Vec::new();
-    let headers = table.columns(file).enumerate();
-    headers.filter_map(move |(index, header)| {
-        let column = columns::run_column(&header).filter(|column| !seen.contains(column))?;
+    table.columns(file).enumerate().filter_map(move |(index, header)| {
+        let column =
+            columns::run_column(&header, headers).filter(|column| !seen.contains(column))?;
         seen.push(column);
         Some((index, column))
     })
@@ -167,31 +187,29 @@ fn cells_of(file: &[u8], table: &Table, row: Line) -> Vec<Range<usize>> {
 
 /// Makes the values safe for a cell, spells the machine as its column does, and leaves out values
 /// that say nothing.
-fn finished(file: &[u8], fills: &[CellFill]) -> BTreeMap<RunColumn, String> {
+fn finished(file: &[u8], request: Request<'_>) -> BTreeMap<RunColumn, String> {
     let value = |fill: &CellFill| match fill.column {
         RunColumn::Machine => {
-            let spelling = machine::spelling(file, &fill.value);
+            let spelling = machine::spelling(file, &fill.value, request.headers);
             escape::one_cell(&escape::escaped(&spelling, CELL_LIMIT))
         }
         _ => escape::one_cell(&fill.value),
     };
-    let finished = fills.iter().map(|fill| (fill.column, value(fill)));
+    let finished = request.fills.iter().map(|fill| (fill.column, value(fill)));
     finished.filter(|(_, value)| !columns::is_empty(value.as_bytes())).collect()
 }
 
 fn fill_row(
     file: &[u8],
-    table: &Table,
-    row: Line,
+    found: &Found,
     fills: &BTreeMap<RunColumn, String>,
     written: &dyn Fn(RunColumn) -> Option<String>,
 ) -> Filled {
-    let cells = cells_of(file, table, row);
     let mut filled = Filled::default();
     let mut missing = BTreeMap::new();
-    for (index, column) in positions(file, table) {
+    for (index, column) in found.columns.iter().copied() {
         let Some(value) = fills.get(&column) else { continue };
-        let Some(cell) = cells.get(index) else {
+        let Some(cell) = found.cells.get(index) else {
             missing.insert(index, value.clone());
             filled.cells.push((column, value.clone()));
             continue;
@@ -206,7 +224,7 @@ fn fill_row(
             filled.cells.push((column, value.clone()));
         }
     }
-    filled.splices.extend(extend_row(file, row, cells.len(), &missing));
+    filled.splices.extend(extend_row(file, found.line, found.cells.len(), &missing));
     filled
 }
 
@@ -239,15 +257,20 @@ fn extend_row(
     Some(Splice { range: at..at, text })
 }
 
-fn add_row(file: &[u8], run: &RunId, fills: &BTreeMap<RunColumn, String>) -> Result<Filled, Held> {
-    let Some((table, run_column)) = run_tables(file).next() else {
+fn add_row(
+    file: &[u8],
+    request: Request<'_>,
+    fills: &BTreeMap<RunColumn, String>,
+) -> Result<Filled, Held> {
+    let Request { run, headers: own, .. } = request;
+    let Some((table, run_column)) = run_tables(file, own).next() else {
         let headers = RUN_TABLE.map(str::to_owned);
         let row = RUN_TABLE.map(|header| new_cell(header, run, fills));
         let lines = [table::row(headers), delimiter_row(), table::row(row)];
         let splices = vec![splice::section(file, TITLE, &lines)?];
         return Ok(Filled { splices, cells: owned(fills) });
     };
-    let known: BTreeMap<usize, RunColumn> = positions(file, &table).collect();
+    let known: BTreeMap<usize, RunColumn> = positions(file, &table, own).collect();
     let cells = (0..table::cells(file, table.header).count()).map(|index| {
         if index == run_column {
             return escape::code(run.as_str());
@@ -262,10 +285,11 @@ fn add_row(file: &[u8], run: &RunId, fills: &BTreeMap<RunColumn, String>) -> Res
 }
 
 fn new_cell(header: &str, run: &RunId, fills: &BTreeMap<RunColumn, String>) -> String {
-    if columns::is_run_id(header) {
+    let usual = HeaderNames::new();
+    if columns::is_run_id(header, &usual) {
         return escape::code(run.as_str());
     }
-    let value = columns::run_column(header).and_then(|column| fills.get(&column));
+    let value = columns::run_column(header, &usual).and_then(|column| fills.get(&column));
     value.cloned().unwrap_or_else(|| EMPTY.into())
 }
 

@@ -36,13 +36,14 @@ fn architecture_fill(config: &ModelConfig) -> Option<CellFill> {
 }
 
 fn run_row(world: &World, run: &RunId, fills: Vec<CellFill>, out: &mut Decisions) {
-    let log = world.settings.log;
+    let log = &world.settings.log;
     let wanted = if log.fill_run_row { fills } else { Vec::new() };
     if wanted.is_empty() && !log.add_missing_rows {
         return;
     }
     let (run, add_missing) = (run.clone(), log.add_missing_rows);
-    let edit = DocumentEdit::RunRow { run, fills: wanted, add_missing };
+    let headers = log.headers.clone();
+    let edit = DocumentEdit::RunRow { run, fills: wanted, add_missing, headers };
     out.transaction.documents.push(edit);
 }
 

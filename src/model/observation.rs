@@ -120,6 +120,19 @@ pub enum RunColumn {
 }
 
 impl RunColumn {
+    /// Every column, in the order of the project's table.
+    pub const ALL: [Self; 9] = [
+        Self::Date,
+        Self::Architecture,
+        Self::Machine,
+        Self::TaskLoss,
+        Self::EffectiveRank,
+        Self::Speed,
+        Self::WandbLink,
+        Self::GitTag,
+        Self::Conclusion,
+    ];
+
     /// Returns the name under which the journal remembers what was written.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -135,6 +148,19 @@ impl RunColumn {
         }
     }
 }
+
+/// What a column of the run table holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum HeaderMeaning {
+    /// The run's id.
+    RunId,
+    /// Something that runscribe may fill.
+    Column(RunColumn),
+}
+
+/// Header texts of the run table that a project uses beside the usual ones, and what they mean.
+pub type HeaderNames = BTreeMap<String, HeaderMeaning>;
 
 /// One cell of a run's row: what to write there if the cell is empty or still what we wrote.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -159,6 +185,9 @@ pub enum DocumentEdit {
         fills: Vec<CellFill>,
         /// Whether a run without a row gets one.
         add_missing: bool,
+        /// The project's own header texts.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: HeaderNames,
     },
     /// Writes a failure note beside the log, unless the file exists.
     FailureNote {

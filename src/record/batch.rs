@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::editing::Editor;
 use super::outbox::{Cells, Entry};
 use crate::model::ids::RunId;
-use crate::model::observation::{CellFill, DocumentEdit, RunColumn};
+use crate::model::observation::{CellFill, DocumentEdit, HeaderNames, RunColumn};
 
 /// What a batch of entries makes of a text.
 #[derive(Debug, Default)]
@@ -33,7 +33,7 @@ pub(super) fn compose(
     mut cells: Cells,
     reports_link: &str,
 ) -> Result<Composed, String> {
-    let mut touched = settle_intents(editor, text, &mut cells, reports_link)?;
+    let mut touched = settle_intents(editor, (text, entries), &mut cells, reports_link)?;
     let mut composed = Composed::default();
     let mut current = text.map(Cow::Borrowed);
     for entry in entries {
@@ -71,15 +71,22 @@ pub(super) fn compose(
 /// in a cell as if a person had written it, never to be updated again.
 fn settle_intents(
     editor: &Editor,
-    text: Option<&[u8]>,
+    (text, entries): (Option<&[u8]>, &[Entry]),
     cells: &mut Cells,
     reports_link: &str,
 ) -> Result<BTreeSet<(RunId, RunColumn)>, String> {
     let mut touched = BTreeSet::new();
     for ((run, column), cell) in cells.iter_mut() {
         let Some(intended) = cell.intended.take() else { continue };
+        let fill = CellFill { column: *column, value: format!("{intended} probe") };
+        let probe = DocumentEdit::RunRow {
+            run: run.clone(),
+            fills: vec![fill],
+            add_missing: false,
+            headers: headers_of(entries, run),
+        };
         if cell.value.as_ref() != Some(&intended)
-            && holds(editor, text, (run, *column, &intended), reports_link)?
+            && holds(editor, text, (&probe, *column, &intended), reports_link)?
         {
             cell.value = Some(intended);
         }
@@ -93,15 +100,19 @@ fn settle_intents(
 fn holds(
     editor: &Editor,
     text: Option<&[u8]>,
-    (run, column, value): (&RunId, RunColumn, &str),
+    (probe, column, value): (&DocumentEdit, RunColumn, &str),
     reports_link: &str,
 ) -> Result<bool, String> {
     let Some(text) = text else { return Ok(false) };
-    let probe = DocumentEdit::RunRow {
-        run: run.clone(),
-        fills: vec![CellFill { column, value: format!("{value} probe") }],
-        add_missing: false,
-    };
     let written = |asked| (asked == column).then(|| value.to_owned());
-    Ok((editor.apply)(Some(text), &probe, &written, reports_link)?.changed)
+    Ok((editor.apply)(Some(text), probe, &written, reports_link)?.changed)
+}
+
+/// Returns by which header texts the entries of a run find its columns.
+fn headers_of(entries: &[Entry], run: &RunId) -> HeaderNames {
+    let of_run = |entry: &Entry| match &entry.edit {
+        DocumentEdit::RunRow { run: other, headers, .. } if other == run => Some(headers.clone()),
+        _ => None,
+    };
+    entries.iter().rev().find_map(of_run).unwrap_or_default()
 }

@@ -94,18 +94,6 @@ pub(super) struct Held {
     pub(super) entries: u64,
 }
 
-const COLUMNS: [RunColumn; 9] = [
-    RunColumn::Date,
-    RunColumn::Architecture,
-    RunColumn::Machine,
-    RunColumn::TaskLoss,
-    RunColumn::EffectiveRank,
-    RunColumn::Speed,
-    RunColumn::WandbLink,
-    RunColumn::GitTag,
-    RunColumn::Conclusion,
-];
-
 /// SQL that is true for an entry of the log that waits for an earlier note of its run. The whole
 /// order within a run's row is kept by that, since all its later entries wait as well.
 const BLOCKED: &str = "(outbox.linking AND EXISTS (
@@ -195,7 +183,8 @@ impl Journal {
             let mut found = query.query([run.as_str()])?;
             while let Some(row) = found.next()? {
                 let field: String = row.get(0)?;
-                let Some(column) = COLUMNS.into_iter().find(|known| known.as_str() == field) else {
+                let Some(column) = RunColumn::ALL.into_iter().find(|known| known.as_str() == field)
+                else {
                     continue;
                 };
                 let cell = RememberedCell { value: row.get(1)?, intended: row.get(2)? };

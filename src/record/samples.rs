@@ -21,7 +21,7 @@ use crate::model::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, Ru
 use crate::model::journal::{Change, KnownRun, RunFacts, Transaction};
 use crate::model::measurement::{FiniteWeights, Judgment, RankGate, RankReading, Verdict};
 use crate::model::observation::{
-    CellFill, DocumentEdit, Observation, ObservationOutcome, ObservationRow, RunColumn,
+    CellFill, DocumentEdit, HeaderNames, Observation, ObservationOutcome, ObservationRow, RunColumn,
 };
 use crate::model::time::Moment;
 
@@ -180,6 +180,7 @@ pub(super) fn fill(run: &str, value: &str) -> DocumentEdit {
         run: RunId::new(run),
         fills: vec![CellFill { column: RunColumn::EffectiveRank, value: value.into() }],
         add_missing: true,
+        headers: HeaderNames::new(),
     }
 }
 
@@ -222,7 +223,7 @@ fn apply_line(
         changed: true,
         cells: Vec::new(),
     };
-    let DocumentEdit::RunRow { run, fills, add_missing } = edit else {
+    let DocumentEdit::RunRow { run, fills, add_missing, .. } = edit else {
         let wanted = line_of(edit, link);
         let there = text.lines().any(|line| line == wanted);
         return Ok(if there { unchanged } else { appended(wanted) });

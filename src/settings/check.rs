@@ -62,6 +62,7 @@ pub(super) fn check(
             fill_run_row: raw.log.fill_run_row,
             add_missing_rows: raw.log.add_missing_rows,
             failure_notes: raw.log.failure_notes,
+            headers: raw.log.headers,
         },
     };
     (settings, findings)

@@ -172,7 +172,7 @@ mod tests {
     fn a_key_missing_on_either_side_would_be_noticed() {
         let mut lines = 0;
         for (number, line) in DEFAULT_FILE.lines().enumerate() {
-            let is_table = line.starts_with("[analysis.");
+            let is_table = line.starts_with("[analysis.") || line.starts_with("[log.");
             if line.starts_with('#') || !(line.contains(" = ") || is_table) {
                 continue;
             }

@@ -7,16 +7,18 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use regex::Regex;
+use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
 use super::problem::Fault;
 use super::units::{parse_duration, parse_size};
 use super::words::{
-    parse_adopt, parse_backend, parse_device, parse_launcher, parse_mode, parse_pattern,
-    parse_severity,
+    parse_adopt, parse_backend, parse_device, parse_header, parse_launcher, parse_mode,
+    parse_pattern, parse_severity,
 };
 use super::{Adopt, Backend, Device, Launcher};
 use crate::model::measurement::Severity;
+use crate::model::observation::HeaderNames;
 
 /// All sections.
 #[derive(Debug, Deserialize)]
@@ -141,6 +143,8 @@ pub(super) struct Log {
     pub(super) fill_run_row: bool,
     pub(super) add_missing_rows: bool,
     pub(super) failure_notes: bool,
+    #[serde(deserialize_with = "headers")]
+    pub(super) headers: HeaderNames,
 }
 
 /// `[status]`; an empty text stands for "not set".
@@ -197,6 +201,15 @@ fn launcher<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Launcher, D::E
 
 fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     parsed(deserializer, parse_mode)
+}
+
+fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderNames, D::Error> {
+    let texts = BTreeMap::<String, String>::deserialize(deserializer)?;
+    let meaning = |(text, word): (String, String)| {
+        let meaning = parse_header(&word).map_err(|fault| D::Error::custom(fault.problem))?;
+        Ok((text, meaning))
+    };
+    texts.into_iter().map(meaning).collect()
 }
 
 fn severity<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Severity, D::Error> {

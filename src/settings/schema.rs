@@ -11,8 +11,8 @@ use super::problem::Fault;
 use super::rule::Rule;
 use super::units::{parse_duration, print_duration};
 use super::words::{
-    check_glob, check_path, nearest, parse_adopt, parse_backend, parse_device, parse_launcher,
-    parse_mode, parse_pattern, parse_severity,
+    check_glob, check_path, nearest, parse_adopt, parse_backend, parse_device, parse_header,
+    parse_launcher, parse_mode, parse_pattern, parse_severity,
 };
 
 /// One key of a section.
@@ -148,6 +148,7 @@ pub(super) const KEYS: &[Key] = &[
     key("log", "fill_run_row", Rule::Flag, Literal::Flag(true)),
     key("log", "add_missing_rows", Rule::Flag, Literal::Flag(true)),
     key("log", "failure_notes", Rule::Flag, Literal::Flag(true)),
+    key("log", "headers", Rule::Table(check_header), Literal::EmptyTable),
     key("status", "socket", OPTIONAL_PATH, Literal::Text("")),
     key(
         "status",
@@ -252,6 +253,10 @@ fn check_variable(name: &str, _value: &str) -> Result<(), Fault> {
         return Err(Fault::new("is no name of an environment variable"));
     }
     Ok(())
+}
+
+fn check_header(text: &str, meaning: &str) -> Result<(), Fault> {
+    not_empty(text).and_then(|()| parse_header(meaning).map(drop))
 }
 
 fn check_model_type(architecture: &str, model_type: &str) -> Result<(), Fault> {

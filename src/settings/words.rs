@@ -7,6 +7,7 @@ use super::problem::{Fault, shortened};
 use super::units::parse_duration;
 use super::{Adopt, Backend, Device, Launcher};
 use crate::model::measurement::Severity;
+use crate::model::observation::{HeaderMeaning, RunColumn};
 
 /// How alike (Jaro-Winkler, 0 to 1) a word must be to be suggested; `min` for `minn` is 0.94,
 /// `watch` for `wandb` 0.68.
@@ -57,6 +58,14 @@ pub(super) fn parse_launcher(text: &str) -> Result<Launcher, Fault> {
 /// Parses `warn` or `fail`.
 pub(super) fn parse_severity(text: &str) -> Result<Severity, Fault> {
     one_of(text, &[("warn", Severity::Warn), ("fail", Severity::Fail)])
+}
+
+/// Parses what a column of the run table holds: `run_id`, or the name of a fillable column.
+pub(super) fn parse_header(text: &str) -> Result<HeaderMeaning, Fault> {
+    let columns = RunColumn::ALL.map(|column| (column.as_str(), HeaderMeaning::Column(column)));
+    let words: Vec<(&str, HeaderMeaning)> =
+        [("run_id", HeaderMeaning::RunId)].into_iter().chain(columns).collect();
+    one_of(text, &words)
 }
 
 /// Parses `auto`, `cpu` or `cuda:N`.

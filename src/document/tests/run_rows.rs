@@ -2,9 +2,10 @@
 
 use expect_test::{Expect, expect};
 
-use super::support::{PROJECT_LOG, difference, edited, first_apply, links, run_row};
+use super::support::{PROJECT_LOG, difference, edited, fill, first_apply, links, run_row};
 use crate::document::{apply, contains, machine_spelling};
-use crate::model::observation::RunColumn;
+use crate::model::ids::RunId;
+use crate::model::observation::{DocumentEdit, HeaderMeaning, HeaderNames, RunColumn};
 
 const ALL: [(RunColumn, &str); 9] = [
     (RunColumn::Date, "2026-02-25"),
@@ -243,10 +244,35 @@ fn a_fill_cannot_break_its_row() {
     assert_eq!(after, "|Run ID|Conclusion|Eff. Rank|\n|-|-|-|\n|r_1|a \\| b \\| c &#92;|--|\n");
 }
 
+fn spelling(log: Option<&[u8]>, host: &str) -> String {
+    machine_spelling(log, host, &HeaderNames::new())
+}
+
+#[test]
+fn the_project_s_own_header_texts_lead_to_their_columns() {
+    let log = "## Runs\n\n| Experiment | Dev loss | Hardware |\n|---|---|---|\n| `a_1` | 1 | Odra |\n| `r_1` | -- | -- |\n";
+    let headers = HeaderNames::from([
+        ("experiment".to_owned(), HeaderMeaning::RunId),
+        ("DEV LOSS".to_owned(), HeaderMeaning::Column(RunColumn::TaskLoss)),
+        ("Hardware".to_owned(), HeaderMeaning::Column(RunColumn::Machine)),
+    ]);
+    let fills = vec![fill(RunColumn::TaskLoss, "2.5"), fill(RunColumn::Machine, "odra")];
+    let edit = |headers| DocumentEdit::RunRow {
+        run: RunId::new("r_1"),
+        fills: fills.clone(),
+        add_missing: false,
+        headers,
+    };
+    assert_eq!(edited(log, &edit(HeaderNames::new())), log, "nothing is known of these headers");
+    let filled = edited(log, &edit(headers.clone()));
+    assert_eq!(filled, log.replace("| `r_1` | -- | -- |", "| `r_1` | 2.5 | Odra |"));
+    assert!(contains(filled.as_bytes(), &edit(headers)));
+}
+
 #[test]
 fn machines_are_spelled_as_the_column_does() {
     let check = |host: &str, expected: &str| {
-        assert_eq!(machine_spelling(Some(PROJECT_LOG.as_bytes()), host), expected, "{host}");
+        assert_eq!(spelling(Some(PROJECT_LOG.as_bytes()), host), expected, "{host}");
     };
     check("polonez", "Polonez (4x RTX 3090)");
     check("POLONEZ.example.org", "Polonez (4x RTX 3090)");
@@ -256,9 +282,9 @@ fn machines_are_spelled_as_the_column_does() {
     check("dra", "dra");
     check("", "");
     check("--", "--");
-    assert_eq!(machine_spelling(None, "odra"), "odra");
+    assert_eq!(spelling(None, "odra"), "odra");
     let list =
         "| Run ID | Machine |\n|-|-|\n| a | Odra + Polonez |\n| b | odra 2 |\n| c | **ODRA** |\n";
-    assert_eq!(machine_spelling(Some(list.as_bytes()), "odra"), "ODRA");
-    assert_eq!(machine_spelling(Some(list.as_bytes()), "polonez"), "polonez");
+    assert_eq!(spelling(Some(list.as_bytes()), "odra"), "ODRA");
+    assert_eq!(spelling(Some(list.as_bytes()), "polonez"), "polonez");
 }

@@ -10,7 +10,7 @@ use crate::model::checkpoint::{ModelConfig, TrainingPoint};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
 use crate::model::measurement::{GLOBAL_EFFECTIVE_RANK, Judgment, RankGate, RankReading, Verdict};
 use crate::model::observation::{
-    CellFill, DocumentEdit, Observation, ObservationOutcome, ObservationRow, RunColumn,
+    CellFill, DocumentEdit, HeaderNames, Observation, ObservationOutcome, ObservationRow, RunColumn,
 };
 use crate::model::time::Moment;
 
@@ -87,6 +87,7 @@ pub(crate) fn run_row(run: &str, fills: &[(RunColumn, &str)], add_missing: bool)
         run: RunId::new(run),
         fills: fills.iter().map(|(column, value)| fill(*column, value)).collect(),
         add_missing,
+        headers: HeaderNames::new(),
     }
 }
 

@@ -11,7 +11,7 @@ use std::path::PathBuf;
 use crate::model::event::Happening;
 use crate::model::ids::RunId;
 use crate::model::journal::{Change, DocumentsState, Transaction};
-use crate::model::observation::{DocumentEdit, RunColumn};
+use crate::model::observation::{DocumentEdit, HeaderNames, RunColumn};
 use crate::record::outbox::DocumentKey;
 use crate::record::recorder::{Output, Recorder, Request};
 use crate::record::samples::{
@@ -167,7 +167,8 @@ fn an_entry_that_never_fits_comes_to_an_end() {
     let mut recorder = project.recorder();
     let edit = match fill(DIFFUSION, "9.0") {
         DocumentEdit::RunRow { run, fills, .. } => {
-            DocumentEdit::RunRow { run, fills, add_missing: false }
+            let headers = HeaderNames::new();
+            DocumentEdit::RunRow { run, fills, add_missing: false, headers }
         }
         other => other,
     };

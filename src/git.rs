@@ -1,12 +1,16 @@
 #![expect(clippy::disallowed_methods, reason = "IO shell: looks at git's own files")]
-//! IO shell. What git is doing with the files around the experiment log; reads only, takes no lock
+//! IO shell. What git is doing with the files around the experiment log, and the tag of a run; reads
+//! only, takes no lock
 //! and runs no command.
 
 mod index;
+mod tags;
 
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+
+use crate::model::ids::RunId;
 
 use index::Tracked;
 
@@ -61,6 +65,16 @@ pub fn is_changed(file: &Path) -> bool {
     let time = (low(now.mtime().cast_unsigned()), low(now.mtime_nsec().cast_unsigned()));
     // Some builds of git leave the nanoseconds out.
     low(now.size()) != size || time.0 != modified.0 || modified.1 != 0 && time.1 != modified.1
+}
+
+/// Returns the tag `train/…` of a run in the repository that holds a folder, if there is exactly
+/// one.
+pub fn train_tag(folder: &Path, run: &RunId) -> Option<String> {
+    let checkout = Checkout::of(&folder.join("any"))?;
+    // A linked worktree shares its tags with the main one. Source: `gitrepository-layout(5)`.
+    let shared = std::fs::read_to_string(checkout.directory.join("commondir")).ok();
+    let common = shared.map(|path| checkout.directory.join(path.trim_end()));
+    tags::of_run(&common.unwrap_or(checkout.directory), run)
 }
 
 /// A checkout: its top folder and its git directory.

@@ -62,6 +62,8 @@ pub mod systemd;
 
 pub mod git;
 
+pub mod wandb;
+
 pub mod daemon;
 
 pub mod cli;

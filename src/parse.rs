@@ -12,6 +12,7 @@ pub mod redact;
 pub mod report;
 pub mod shell_log;
 pub mod stderr;
+pub mod wandb;
 pub mod weights;
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use crate::host::{Sampler, run_files};
 use crate::model::ids::RunId;
 use crate::model::journal::RunFacts;
 use crate::settings::Settings;
+use crate::{git, wandb};
 
 use super::workers::Workers;
 
@@ -215,7 +216,10 @@ fn run_facts(settings: &Settings, run: &RunId) -> RunFacts {
         inside.to_string_lossy().into_owned()
     };
     let wandb_url = log.as_deref().and_then(run_files::wandb_url);
+    let recorded = wandb::git_facts(&paths.root.join("wandb"), run);
     RunFacts {
+        git_commit: recorded.commit,
+        git_tag: recorded.tag.or_else(|| git::train_tag(&paths.root, run)),
         machine: run_files::machine(&paths.run_logs, run),
         shell_log: log.map(relative),
         wandb_url,

@@ -61,6 +61,9 @@ pub(super) fn run_facts(world: &mut World, id: &RunId, found: RunFacts, out: &mu
         machine: configured.or(found.machine).or(before.machine.clone()),
         shell_log: found.shell_log.or(before.shell_log.clone()),
         wandb_url: found.wandb_url.or(before.wandb_url.clone()),
+        // The first answer stays: a tag that is made later was not the run's.
+        git_commit: before.git_commit.clone().or(found.git_commit),
+        git_tag: before.git_tag.clone().or(found.git_tag),
     };
     if known.facts == before {
         return;
@@ -71,7 +74,9 @@ pub(super) fn run_facts(world: &mut World, id: &RunId, found: RunFacts, out: &mu
     let url = known.facts.wandb_url.clone().filter(|_| known.facts.wandb_url != before.wandb_url);
     let machine = machine.map(|machine| fill(RunColumn::Machine, machine));
     let link = url.and_then(|url| cells::wandb_fill(&url));
-    let fills: Vec<CellFill> = machine.into_iter().chain(link).collect();
+    let tag = known.facts.git_tag.clone().filter(|_| known.facts.git_tag != before.git_tag);
+    let tag = tag.and_then(|tag| cells::git_tag_fill(&tag));
+    let fills: Vec<CellFill> = machine.into_iter().chain(link).chain(tag).collect();
     if !fills.is_empty() {
         run_row(world, id, fills, out);
     }
@@ -96,7 +101,8 @@ pub(super) fn observed(
     if world.settings.log.failure_notes {
         failure_note(world, observation, now, out);
     }
-    if world.run_mut(&id).facts().shell_log.is_none() {
+    let facts = world.run_mut(&id).facts();
+    if facts.shell_log.is_none() || facts.git_commit.is_none() {
         out.effects.push(Effect::ReadRunFacts(id));
     }
 }
@@ -142,8 +148,8 @@ fn failure_note(world: &mut World, observation: &Observation, now: Moment, out: 
         machine: facts.machine,
         wandb: facts.wandb_url,
         shell_log: facts.shell_log,
-        git_commit: None,
-        git_tag: None,
+        git_commit: facts.git_commit,
+        git_tag: facts.git_tag,
         evidence,
     };
     let text = note::failure_note(&facts);

@@ -119,6 +119,12 @@ pub struct RunFacts {
     pub shell_log: Option<String>,
     /// The run's page at W&B, as its shell log names it.
     pub wandb_url: Option<String>,
+    /// The commit that the run itself recorded.
+    #[serde(default)]
+    pub git_commit: Option<String>,
+    /// The tag that the run itself recorded, else the one tag that was made for it.
+    #[serde(default)]
+    pub git_tag: Option<String>,
 }
 
 /// Where a checkpoint's content stands on its way to one observation.

@@ -78,6 +78,35 @@ fn a_failing_rank_makes_exactly_one_note_with_the_trajectory() {
 }
 
 #[test]
+fn a_note_tells_the_commit_that_the_run_recorded_and_the_tag_that_was_made_for_it() {
+    let project = Project::new();
+    let logs = project.path(&format!("wandb/offline-run-20261123_063805-{RUN}/logs"));
+    std::fs::create_dir_all(&logs).unwrap();
+    let config = "config: {'hidden_size': 64, 'git_commit': '54ee870', 'git_tag': None}\n";
+    std::fs::write(logs.join("debug.log"), config).unwrap();
+    // What the repository says now is another commit, and of no interest.
+    std::fs::create_dir_all(project.path(".git")).unwrap();
+    std::fs::write(project.path(".git/HEAD"), "9999999999999999999999999999999999999999\n")
+        .unwrap();
+    let packed = "54ee870000000000000000000000000000000000 \
+                  refs/tags/train/diffusion_H64L2C128D2_20261123\n";
+    std::fs::write(project.path(".git/packed-refs"), packed).unwrap();
+    project.script("checkpoint-20", FakeReport::with_rank(4.9));
+    let daemon = project.start();
+    project.save(RUN, 20);
+    daemon.wait_for_observations(1);
+    wait("the note", || project.notes().len() == 1);
+    let folder = project.path("docs/2_Experiments_Registry/run_reports");
+    let note = std::fs::read_to_string(folder.join(&project.notes()[0])).unwrap();
+    assert!(note.contains("**Git commit:** `54ee870`"), "{note}");
+    assert!(note.contains("**Git tag:** `train/diffusion_H64L2C128D2_20261123`"), "{note}");
+    daemon.wait_until("the tag's cell", |_| {
+        project.log().contains("| `train/diffusion_H64L2C128D2_20261123` |")
+    });
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn a_final_model_with_a_checkpoints_weights_is_not_analyzed_again() {
     let project = Project::new();
     let daemon = project.start();

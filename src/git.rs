@@ -1,7 +1,6 @@
 #![expect(clippy::disallowed_methods, reason = "IO shell: looks at git's own files")]
-//! IO shell. What git is doing with the files around the experiment log, and the tag of a run; reads
-//! only, takes no lock
-//! and runs no command.
+//! IO shell. What git is doing with the files around the experiment log, and the tag of a run; it
+//! reads only, takes no lock and runs no command.
 
 mod index;
 mod tags;

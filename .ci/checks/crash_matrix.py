@@ -199,8 +199,8 @@ def main():
                         points += count
                         failures += wrong
                         figures.append(f"{call} {count}")
-                    print(f"{how:6} {way:6} {', '.join(figures)}", flush=True)
-    print(f"{points} points, {len(failures)} of them left other documents")
+                    print(f"figure: {how:6} {way:6} {', '.join(figures)}", flush=True)
+    print(f"figure: {points} points, {len(failures)} of them left other documents")
     for failure in failures[:5]:
         print(f"failed: {failure}")
     return 1 if failures else 0

@@ -58,7 +58,7 @@ explain_and_fail() {
 wait_until 30 says "no space is left" || explain_and_fail "a full disk is not stated"
 rm "$documents/ballast"
 wait_until 60 rows 1 || explain_and_fail "nothing was delivered after space had been freed"
-echo "full disk under the documents: stated, and delivered once there was room"
+echo "figure: full disk under the documents: stated, and delivered once there was room"
 
 # The old text stays open for a while after it was replaced.
 wait_until 30 mount -o remount,ro "$documents" 2>/dev/null || fail "it cannot be made read-only"
@@ -66,7 +66,7 @@ save 40
 wait_until 30 says "read-only" || explain_and_fail "a read-only file system is not stated"
 mount -o remount,rw "$documents"
 wait_until 60 rows 2 || explain_and_fail "nothing was delivered after the mount was writable again"
-echo "read-only mount: stated, and delivered once it was writable"
+echo "figure: read-only mount: stated, and delivered once it was writable"
 
 fill "$state"
 save 60
@@ -74,7 +74,7 @@ wait_until 30 says "journal cannot commit" || explain_and_fail "a full state fol
 save 80
 rm "$state/ballast"
 wait_until 90 rows 4 || explain_and_fail "not every observation was made after space had been freed"
-echo "full disk under the journal: stated, and nothing lost"
+echo "figure: full disk under the journal: stated, and nothing lost"
 
 check_notes "$project"
 grep -q "A person's words, kept as they are.  $" "$documents/master_experiment_log.md" ||

@@ -57,7 +57,7 @@ fn nothing_is_lost(project: &Project, rounds: u32, what: &str) {
         .filter(|&round| !log.contains(&entry(round)))
         .filter(|&round| beside.iter().any(|text| text.contains(&entry(round))))
         .count();
-    println!("{what}: {rounds} lines of a person, {in_log} in the log, {kept} beside it");
+    println!("figure: {what}: {rounds} lines of a person, {in_log} in the log, {kept} beside it");
     assert_eq!(in_log + kept, rounds as usize, "{log}");
     for step in STEPS {
         assert_eq!(log.matches(&format!("| `checkpoint-{step}` |")).count(), 1, "{log}");

@@ -11,6 +11,7 @@ mod interruption;
 mod output;
 mod parse;
 mod probe;
+mod report;
 mod shell;
 mod status;
 mod tail;
@@ -115,6 +116,8 @@ enum Command {
     Analyze(analyze::Arguments),
     /// Say by exit code whether a run's newest verdict lets it be evaluated
     Gate(gate::Arguments),
+    /// Write the report of a run, with a plot of rank and loss over steps
+    Report(report::Arguments),
     /// Measure the concept embedding weights of a checkpoint, without Python
     Probe(probe::Arguments),
     /// Say what runscribe makes of a path, and why
@@ -168,6 +171,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         Command::Tail(arguments) => tail::run(&common, &arguments, &mut output).await,
         Command::Analyze(arguments) => analyze::run(&common, &arguments, &mut output).await,
         Command::Gate(arguments) => gate::run(&common, &arguments, &mut output),
+        Command::Report(arguments) => report::run(&common, &arguments, &mut output),
         Command::Probe(arguments) => probe::run(&arguments, &mut output),
         Command::Explain(arguments) => explain::run(&common, &arguments, &mut output),
         Command::Parse(arguments) => parse::run(&common, &arguments, &mut output),

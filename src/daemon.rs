@@ -13,6 +13,7 @@ mod model_test;
 mod once;
 pub mod reading;
 mod reload;
+pub mod report;
 mod setup;
 mod signals;
 mod workers;

@@ -21,6 +21,8 @@ mod table;
 pub mod cells;
 pub mod escape;
 pub mod note;
+pub mod plot;
+pub mod report;
 
 #[cfg(test)]
 mod tests;

@@ -14,7 +14,7 @@ use super::cells;
 use super::escape::{self, CELL_LIMIT};
 use super::table;
 
-const UNKNOWN: &str = "—";
+pub(super) const UNKNOWN: &str = "—";
 
 /// Measurements that are shown at most; a report from outside may hold any number.
 const MEASUREMENTS: usize = 100;
@@ -23,7 +23,7 @@ const MEASUREMENTS: usize = 100;
 const EVIDENCE: usize = 200;
 
 /// Characters of one line of evidence that are shown at most.
-const EVIDENCE_LIMIT: usize = 500;
+pub(super) const EVIDENCE_LIMIT: usize = 500;
 
 /// Everything that a failure note tells. Texts are plain and become escaped.
 #[derive(Debug, Clone)]
@@ -77,7 +77,7 @@ pub fn note_file(run: &RunId, moment: Moment, kind: &str) -> String {
     format!("{safe_run}_failure_{date}_{safe_kind}{mark}.md")
 }
 
-fn file_part(text: &str, limit: usize) -> String {
+pub(super) fn file_part(text: &str, limit: usize) -> String {
     let safe = |character: char| match character {
         '-' | '_' | '.' => character,
         _ if character.is_ascii_alphanumeric() => character,
@@ -120,7 +120,7 @@ fn what(observation: &Observation) -> String {
         .unwrap_or_else(|| format!("{} at {place}", cells::verdict(observation)))
 }
 
-fn trajectory(observations: &[Observation]) -> String {
+pub(super) fn trajectory(observations: &[Observation]) -> String {
     let mut ordered: Vec<&Observation> = observations.iter().collect();
     ordered.sort_by_key(|observation| (observation.checkpoint.name, observation.time));
     let mut section = String::from("## Trajectory\n\n");
@@ -180,7 +180,7 @@ fn trajectory_row(observation: &Observation, protocol_changed: bool) -> String {
     ])
 }
 
-fn concept_health(observation: &Observation) -> String {
+pub(super) fn concept_health(observation: &Observation) -> String {
     let mut section = String::from("## Concept health\n\n");
     if observation.measurements.is_empty() {
         add(&mut section, UNKNOWN);
@@ -198,7 +198,7 @@ fn concept_health(observation: &Observation) -> String {
     section
 }
 
-fn training(training: Option<&TrainingPoint>) -> String {
+pub(super) fn training(training: Option<&TrainingPoint>) -> String {
     let mut section = String::from("## Training at that point\n\n");
     let unknown = TrainingPoint::default();
     let point = training.unwrap_or(&unknown);
@@ -255,7 +255,7 @@ fn decision(observation: &Observation) -> String {
     )
 }
 
-fn add(section: &mut String, line: &str) {
+pub(super) fn add(section: &mut String, line: &str) {
     // Writing into a string cannot fail.
     if writeln!(section, "{line}").is_err() {
         section.clear();
@@ -263,7 +263,7 @@ fn add(section: &mut String, line: &str) {
 }
 
 /// Escapes a text for the start of a list item, where a few characters begin blocks.
-fn item(text: &str, limit: usize) -> String {
+pub(super) fn item(text: &str, limit: usize) -> String {
     let escaped = escape::escaped(text, limit);
     let digits = escaped.bytes().take_while(u8::is_ascii_digit).count();
     let (number, rest) = escaped.split_at_checked(digits).unwrap_or_default();
@@ -281,16 +281,16 @@ fn item(text: &str, limit: usize) -> String {
 }
 
 /// Prints a web address as a link, and anything else as text.
-fn address(text: &str) -> String {
+pub(super) fn address(text: &str) -> String {
     if escape::is_web_address(text) { format!("<{text}>") } else { text_or_unknown(Some(text)) }
 }
 
-fn text_or_unknown(text: Option<&str>) -> String {
+pub(super) fn text_or_unknown(text: Option<&str>) -> String {
     let escaped = escape::escaped(text.unwrap_or_default(), CELL_LIMIT);
     if escaped.is_empty() { UNKNOWN.into() } else { escaped }
 }
 
-fn code_or_unknown(text: Option<&str>) -> String {
+pub(super) fn code_or_unknown(text: Option<&str>) -> String {
     text.filter(|text| !text.trim().is_empty()).map_or_else(|| UNKNOWN.into(), escape::code)
 }
 

@@ -10,5 +10,6 @@ mod observation_rows;
 mod odd_files;
 mod oracle;
 mod properties;
+mod reports;
 mod run_rows;
 mod support;

@@ -51,6 +51,17 @@ pub struct TrainingPoint {
     pub not_finite: Vec<String>,
 }
 
+/// One entry of a trainer's log history.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct LossEntry {
+    /// The optimizer step.
+    pub step: u64,
+    /// The training loss; NaN and infinities are kept.
+    pub loss: Option<f64>,
+    /// The evaluation loss.
+    pub eval_loss: Option<f64>,
+}
+
 /// The scan's view of the training folder.
 #[derive(Debug, Clone, PartialEq)]
 pub enum TrainingFolder {

@@ -4,7 +4,7 @@
 //! holds bare `NaN` and `Infinity` once a run has diverged.
 
 use super::json::{self, Json};
-use crate::model::checkpoint::{ModelConfig, TrainingPoint};
+use crate::model::checkpoint::{LossEntry, ModelConfig, TrainingPoint};
 
 /// Reads `config.json`. Keys that are missing or of another type are `None`.
 ///
@@ -51,6 +51,20 @@ pub fn training_point(bytes: &[u8]) -> Result<TrainingPoint, String> {
         eval_step: evaluation.get("step").and_then(Json::as_u64),
         not_finite: not_finite(history),
     })
+}
+
+/// Reads the losses of `log_history` in `trainer_state.json`, in their order.
+///
+/// The error says what is wrong with the file, as the predicate of a sentence about it.
+pub fn loss_history(bytes: &[u8]) -> Result<Vec<LossEntry>, String> {
+    let state = object(bytes)?;
+    let history = state.get("log_history").and_then(Json::as_array).unwrap_or_default();
+    let entry = |entry: &Json| {
+        let step = entry.get("step").and_then(Json::as_u64)?;
+        let (loss, eval_loss) = (number(entry, "loss"), number(entry, "eval_loss"));
+        (loss.is_some() || eval_loss.is_some()).then_some(LossEntry { step, loss, eval_loss })
+    };
+    Ok(history.iter().filter_map(entry).collect())
 }
 
 fn object(bytes: &[u8]) -> Result<Json, String> {

@@ -18,8 +18,10 @@ use rustix::io::Errno;
 use super::attributes::copy_extended_attributes;
 use super::late::Displaced;
 use super::lock::FolderLock;
-use super::reading::{self, Document};
+use super::reading;
 use super::renaming::{exchange_paths, rename_if_free};
+
+pub use super::reading::Document;
 
 /// The end of the name of a text that is being written beside its file.
 pub(super) const PART_ENDING: &str = ".runscribe-part";
@@ -79,6 +81,11 @@ pub fn replace(
         None => place.create(new),
         Some(expected) => place.exchange(expected, &Text::of(new)),
     }
+}
+
+/// Reads a document that may be replaced, `None` if there is none.
+pub fn read(path: &Path) -> Result<Option<Document>, ReplaceError> {
+    reading::read(path).map_err(ReplaceError::Held)
 }
 
 /// Returns the file that a path leads to. It need not exist, its folder has to.

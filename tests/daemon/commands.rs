@@ -27,7 +27,7 @@ fn wrong_command_lines_exit_with_2_and_help_with_0() {
         assert!(!err(&output).is_empty() && out(&output).is_empty(), "{arguments:?}");
     }
     let commands = ["watch", "demo", "status", "tail", "analyze", "gate", "probe", "explain"];
-    for name in commands.into_iter().chain(["parse", "config"]) {
+    for name in commands.into_iter().chain(["parse", "config", "report"]) {
         let output = command(&[name, "--help"]).output().unwrap();
         assert_eq!(code(&output), 0);
         assert!(out(&output).contains("Example"), "{name} has no example:\n{}", out(&output));
@@ -94,6 +94,51 @@ fn gate_decides_by_exit_code_with_and_without_a_daemon() {
     assert_eq!(json["runs"][0]["checkpoints"]["analyzed"], 3);
     assert_eq!(daemon.stop(), Some(0));
     assert_eq!(code(&project.run(&["gate", RUN])), 4);
+}
+
+#[test]
+fn a_report_is_written_with_its_plot_and_never_over_a_persons_words() {
+    let project = Project::new();
+    project.save(RUN, 20);
+    project.save(RUN, 40);
+    assert_eq!(code(&project.run(&["report", RUN])), 1, "there is no journal yet");
+    assert_eq!(code(&project.run(&["watch", "--once"])), 0);
+    let folder = project.path("docs/2_Experiments_Registry/run_reports");
+    let (text, plot) =
+        (folder.join(format!("{RUN}_report.md")), folder.join(format!("{RUN}_report.svg")));
+    let dry = project.run(&["report", RUN, "--dry-run"]);
+    assert_eq!(code(&dry), 0, "{}", err(&dry));
+    assert!(out(&dry).contains("would be written") && out(&dry).contains("+## Trajectory"));
+    assert!(!text.exists() && !plot.exists());
+    // The path of a checkpoint names its run as well.
+    let written = project.run(&["report", &format!("Cache/Training/{RUN}/checkpoint-40/")]);
+    assert_eq!(code(&written), 0, "{}", err(&written));
+    let report = std::fs::read_to_string(&text).unwrap();
+    assert!(report.contains("| `checkpoint-40` | 40 |") && report.contains("_report.svg)"));
+    assert!(report.contains("/checkpoint-40/trainer_state.json"), "{report}");
+    assert!(std::fs::read_to_string(&plot).unwrap().ends_with("</svg>\n"));
+    // What nobody touched is brought up to date, and the difference is shown.
+    project.save(RUN, 60);
+    assert_eq!(code(&project.run(&["watch", "--once"])), 0);
+    let again = project.run(&["report", RUN]);
+    assert!(out(&again).contains("+| `checkpoint-60` | 60 |"), "{}", out(&again));
+    assert!(!out(&again).contains("+| `checkpoint-40` |"), "{}", out(&again));
+    // A person's interpretation is theirs.
+    let report = std::fs::read_to_string(&text).unwrap();
+    let words = report.replace("## Interpretation\n\n—", "## Interpretation\n\nToo few steps.");
+    assert_ne!(words, report);
+    std::fs::write(&text, &words).unwrap();
+    let refused = project.run(&["report", RUN]);
+    assert_eq!(code(&refused), 1);
+    assert!(err(&refused).contains("--out"), "{}", err(&refused));
+    assert_eq!(std::fs::read_to_string(&text).unwrap(), words);
+    let elsewhere = project.path("elsewhere.md");
+    let elsewhere = elsewhere.to_str().unwrap();
+    assert_eq!(code(&project.run(&["report", RUN, "--out", elsewhere])), 0);
+    assert!(project.path("elsewhere.svg").exists());
+    let unknown = project.run(&["report", "no_such_run_20260101_000000"]);
+    assert_eq!(code(&unknown), 1);
+    assert!(err(&unknown).contains("nothing is recorded"), "{}", err(&unknown));
 }
 
 #[test]

@@ -153,3 +153,17 @@ proptest! {
         let _any: Result<_, String> = training_point(&bytes);
     }
 }
+
+#[test]
+fn the_losses_of_the_log_history_come_in_its_order() {
+    let state = br#"{"global_step": 20, "log_history": [
+        {"step": 10, "loss": 8.5, "grad_norm": 1.0}, {"step": 10, "eval_loss": 8.25, "epoch": 1},
+        {"step": 20, "loss": NaN}, {"loss": 1.0}, {"step": 20, "train_runtime": 4.7}, 7]}"#;
+    let found = loss_history(state).unwrap();
+    let shown: Vec<_> = found.iter().map(|one| (one.step, one.loss, one.eval_loss)).collect();
+    let expected = [(10, Some(8.5), None), (10, None, Some(8.25))];
+    assert_eq!(shown.get(..2), Some(expected.as_slice()));
+    assert!(shown.len() == 3 && found[2].loss.is_some_and(f64::is_nan), "{shown:?}");
+    assert_eq!(loss_history(b"{}"), Ok(vec![]));
+    assert!(loss_history(b"[]").is_err() && loss_history(b"{").is_err());
+}

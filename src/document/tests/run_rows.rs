@@ -249,6 +249,17 @@ fn spelling(log: Option<&[u8]>, host: &str) -> String {
 }
 
 #[test]
+fn a_run_that_is_named_in_prose_only_has_no_row() {
+    let table = "| Run ID | Eff. Rank |\n|---|---|\n| `a_1` | 9.0 |\n";
+    let log = format!(
+        "## Training Runs\n\nAfter `r_1` diverged we | `r_1` | again.\n\n{table}\n- `r_1`: --\n"
+    );
+    let edit = run_row("r_1", &[(RunColumn::EffectiveRank, "10.1")], true);
+    let expected = log.replace("| 9.0 |\n", "| 9.0 |\n| `r_1` | 10.1 |\n");
+    assert_eq!(edited(&log, &edit), expected);
+}
+
+#[test]
 fn the_project_s_own_header_texts_lead_to_their_columns() {
     let log = "## Runs\n\n| Experiment | Dev loss | Hardware |\n|---|---|---|\n| `a_1` | 1 | Odra |\n| `r_1` | -- | -- |\n";
     let headers = HeaderNames::from([

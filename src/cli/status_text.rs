@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::cli::terminal::{Line, Tint, bytes_text, clock_text, counted, duration_text};
 use crate::model::time::Moment;
-use crate::publish::wire::{Analysis, Documents, Gpu, Host, Status, Watch};
+use crate::publish::wire::{Analysis, Documents, Gpu, Held, Host, Status, Watch};
 
 /// How wide the names of the blocks are.
 const NAME_COLUMNS: usize = 11;
@@ -52,9 +52,24 @@ fn heading(status: &Status, now: Option<Moment>) -> Line {
         .with(Tint::Dim, &facts.join(", "))
 }
 
+fn held_sentence(held: &Held, now: Option<Moment>) -> String {
+    let entries = match held.entries {
+        1 => "1 entry waits".to_owned(),
+        entries => format!("{entries} entries wait"),
+    };
+    let since = lasting(&held.since, now);
+    format!("`{}` is held {since}, {entries}: {}", held.document, held.reason)
+}
+
 /// Returns the daemon's own sentences first, then what the fields say and no sentence repeats.
 fn problems(status: &Status, now: Option<Moment>) -> Vec<String> {
     let mut problems = status.problems.clone();
+    for held in status.documents.held.iter().filter(|held| !held.reason.is_empty()) {
+        // The daemon's own sentence knows neither since when it waits nor for how much.
+        if let Some(said) = problems.iter_mut().find(|said| said.contains(&held.reason)) {
+            *said = held_sentence(held, now);
+        }
+    }
     let mut add = |fact: &str, sentence: String| {
         if !fact.is_empty() && !problems.iter().any(|problem| problem.contains(fact)) {
             problems.push(sentence);
@@ -67,13 +82,7 @@ fn problems(status: &Status, now: Option<Moment>) -> Vec<String> {
         add(problem, format!("no analysis can run: {problem}"));
     }
     for held in &status.documents.held {
-        let (document, reason) = (&held.document, &held.reason);
-        let entries = match held.entries {
-            1 => "1 entry waits".to_owned(),
-            entries => format!("{entries} entries wait"),
-        };
-        let since = lasting(&held.since, now);
-        add(reason, format!("`{document}` is held {since}, {entries}: {reason}"));
+        add(&held.reason, held_sentence(held, now));
     }
     if let Some(degraded) = &status.watch.degraded {
         add(degraded, format!("watching is degraded: {degraded}"));

@@ -7,7 +7,7 @@ use expect_test::expect;
 use super::*;
 use crate::model::measurement::Verdict;
 use crate::publish::wire::{
-    CheckpointCounts, Daemon, Held, Incomplete, Metrics, Queued, Run, Running, TrajectoryPoint,
+    CheckpointCounts, Daemon, Incomplete, Metrics, Queued, Run, Running, TrajectoryPoint,
 };
 
 fn text(text: &str) -> String {
@@ -329,7 +329,11 @@ fn twelve_runs_fit_one_screen() {
 fn problems_stand_on_top_and_once() {
     let mut status = snapshot(vec![run("a_20260101_000000", "training")]);
     status.time = text("2026-02-25T13:53:19+01:00");
-    status.problems = vec![text("the journal cannot commit (the disk is full); free some space")];
+    // As the daemon says them; of a held document it knows neither age nor entries.
+    status.problems = vec![
+        text("the journal cannot commit (the disk is full); free some space"),
+        text("`docs/log.md` is held: it has conflict markers; resolve them"),
+    ];
     status.daemon.journal_problem = Some(text("the disk is full"));
     status.analysis = Analysis::NotReady { problem: text("torch cannot be imported") };
     status.watch.degraded = Some(text("no inotify watch is left; raise the limit"));
@@ -353,8 +357,8 @@ fn problems_stand_on_top_and_once() {
     expect![[r#"
         runscribe 0.1.0  /home/user/project on gpu-1  up 3 h 12 min, pid 4711, event 1234, as of 10 min ago
           ! the journal cannot commit (the disk is full); free some space
-          ! no analysis can run: torch cannot be imported
           ! `docs/log.md` is held for 1 h 0 min, 3 entries wait: it has conflict markers; resolve them
+          ! no analysis can run: torch cannot be imported
           ! watching is degraded: no inotify watch is left; raise the limit
           ! the training folder: missing
 

@@ -114,8 +114,11 @@ impl Delivery {
     /// Returns the state of the documents for the snapshot.
     pub(super) fn state(&self, journal: &Journal) -> Result<DocumentsState, CommitError> {
         let (pending, held) = journal.open_documents()?;
+        // What an earlier life could not write may be writable now: that is known once it is tried.
+        let is_tried = |key: &DocumentKey| self.lines.get(key).is_some_and(Line::is_held);
         let held = held
             .into_iter()
+            .filter(|held| is_tried(&held.document))
             .map(|held| HeldDocument {
                 document: self.places.shown(&held.document),
                 reason: held.reason,

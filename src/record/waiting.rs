@@ -23,6 +23,7 @@ pub(super) struct Line {
     quiet: Option<Quiet>,
     crossings: u32,
     backoff: Duration,
+    is_held: bool,
 }
 
 /// What was seen while waiting for quiet.
@@ -36,7 +37,12 @@ struct Quiet {
 impl Line {
     /// Begins with a document that is due now.
     pub(super) fn new(now: Now) -> Self {
-        Self { due: now.instant, quiet: None, crossings: 0, backoff: RETRY_FIRST }
+        Self { due: now.instant, quiet: None, crossings: 0, backoff: RETRY_FIRST, is_held: false }
+    }
+
+    /// Returns whether the document was tried and could not be written.
+    pub(super) fn is_held(&self) -> bool {
+        self.is_held
     }
 
     /// Returns when the document is to be tried.
@@ -71,6 +77,7 @@ impl Line {
 
     /// Waits with a backoff.
     pub(super) fn hold(&mut self, now: Now) {
+        self.is_held = true;
         self.quiet = None;
         self.crossings = 0;
         self.due = now.instant + self.backoff;

@@ -161,6 +161,26 @@ fn once_does_one_pass_and_dry_run_writes_nothing() {
 }
 
 #[test]
+fn once_tries_again_what_an_earlier_pass_could_not_write() {
+    // It once ended at the reason that an earlier life had left in the journal.
+    let project = Project::new();
+    std::fs::create_dir_all(project.path(".git")).unwrap();
+    std::fs::write(project.path(".git/MERGE_HEAD"), "").unwrap();
+    std::fs::write(project.log_path(), "# Log\n").unwrap();
+    project.save(RUN, 20);
+    for _ in 0..2 {
+        let held = project.run(&["watch", "--once"]);
+        assert_eq!(code(&held), 1, "{}", err(&held));
+        assert!(err(&held).contains("a merge is unfinished"), "{}", err(&held));
+        assert_eq!(project.log(), "# Log\n");
+    }
+    std::fs::remove_file(project.path(".git/MERGE_HEAD")).unwrap();
+    let written = project.run(&["watch", "--once"]);
+    assert_eq!(code(&written), 0, "{}", err(&written));
+    assert_eq!(project.observations().len(), 1);
+}
+
+#[test]
 fn explain_says_in_plain_sentences_what_a_path_is() {
     let project = Project::new();
     project.save(RUN, 20);

@@ -34,6 +34,7 @@ use crate::model::time::Moment;
 use crate::settings::Settings;
 
 pub use dispatch::idle;
+pub use documents::relative;
 pub use snapshot::snapshot;
 pub use world::World;
 

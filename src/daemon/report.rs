@@ -7,7 +7,6 @@ use similar::TextDiff;
 
 use crate::document::report::{self, ReportFacts};
 use crate::document::{self, plot};
-use crate::git;
 use crate::model::checkpoint::LossEntry;
 use crate::model::ids::{CheckpointName, RunId};
 use crate::model::journal::{Memory, RunFacts};
@@ -15,6 +14,7 @@ use crate::model::observation::Observation;
 use crate::parse::checkpoint;
 use crate::record::replace::{self, ReplaceError};
 use crate::settings::Settings;
+use crate::{engine, git};
 
 use super::reading;
 
@@ -55,7 +55,9 @@ pub fn drafts(settings: &Settings, run: &RunId, out: Option<&Path>) -> anyhow::R
     }
     let files = known.map(|known| spelled(settings, &known.facts)).transpose()?.unwrap_or_default();
     let of_run = memory.notes.iter().filter(|(of, ..)| of == run);
-    let notes: Vec<_> = of_run.map(|(_, kind, file)| (kind.clone(), file.clone())).collect();
+    let folder = path.parent().unwrap_or(Path::new("/"));
+    let link = |file: &String| engine::relative(folder, &settings.paths.run_reports.join(file));
+    let notes: Vec<_> = of_run.map(|(_, kind, file)| (kind.clone(), link(file))).collect();
     let (losses, source) = losses(settings, run, &observations);
     let shown =
         |path: &Path| path.strip_prefix(&settings.paths.root).unwrap_or(path).display().to_string();

@@ -28,7 +28,7 @@ pub struct ReportFacts<'a> {
     pub files: &'a RunFacts,
     /// The losses that its trainer logged.
     pub losses: &'a [LossEntry],
-    /// Its failure notes: kind and file name, in the report's folder.
+    /// Its failure notes: kind, and path as seen from the report's folder.
     pub notes: &'a [(String, String)],
     /// The file name of the plot, in the report's folder.
     pub plot: &'a str,

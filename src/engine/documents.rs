@@ -186,7 +186,7 @@ fn links(world: &World) -> Links {
 }
 
 /// Writes `to` as seen from the folder `from`; both absolute.
-pub(super) fn relative(from: &Path, to: &Path) -> String {
+pub fn relative(from: &Path, to: &Path) -> String {
     let from: Vec<Component<'_>> = from.components().collect();
     let to: Vec<Component<'_>> = to.components().collect();
     let shared = from.iter().zip(&to).take_while(|(left, right)| left == right).count();

@@ -99,6 +99,7 @@ fn gate_decides_by_exit_code_with_and_without_a_daemon() {
 #[test]
 fn a_report_is_written_with_its_plot_and_never_over_a_persons_words() {
     let project = Project::new();
+    project.script("checkpoint-20", FakeReport::with_rank(4.9));
     project.save(RUN, 20);
     project.save(RUN, 40);
     assert_eq!(code(&project.run(&["report", RUN])), 1, "there is no journal yet");
@@ -136,6 +137,10 @@ fn a_report_is_written_with_its_plot_and_never_over_a_persons_words() {
     let elsewhere = elsewhere.to_str().unwrap();
     assert_eq!(code(&project.run(&["report", RUN, "--out", elsewhere])), 0);
     assert!(project.path("elsewhere.svg").exists());
+    let report = std::fs::read_to_string(elsewhere).unwrap();
+    let note = project.notes().into_iter().find(|name| name.contains("_failure_")).unwrap();
+    let link = format!("(docs/2_Experiments_Registry/run_reports/{note}).");
+    assert!(report.contains(&link), "no {link} in\n{report}");
     let unknown = project.run(&["report", "no_such_run_20260101_000000"]);
     assert_eq!(code(&unknown), 1);
     assert!(err(&unknown).contains("nothing is recorded"), "{}", err(&unknown));

@@ -49,11 +49,24 @@ struct KeyColumns {
 }
 
 /// Appends a row to the table, which is made when missing; nothing if the row is there already.
+///
+/// A long log is gone through once for both. The table that gets the row is the first one under our
+/// own heading, else the first one at all.
 pub(super) fn append(file: &[u8], row: &ObservationRow) -> Result<Option<Splice>, Held> {
-    if contains(file, row) {
-        return Ok(None);
+    let wanted = Wanted::of(row);
+    let mut target = None;
+    let mut is_at_home = false;
+    for (table, columns) in ours(file) {
+        if wanted.is_in(file, &table, columns) {
+            return Ok(None);
+        }
+        let is_home = table.is_under(file, |title| title == TITLE_LOWER);
+        if target.is_none() || is_home && !is_at_home {
+            target = Some(table);
+            is_at_home = is_home;
+        }
     }
-    if let Some(table) = target(file) {
+    if let Some(table) = target {
         let cells = table.columns(file).map(|header| match field(&header) {
             Some(field) => cell(row, field),
             None => EMPTY.into(),
@@ -71,19 +84,35 @@ pub(super) fn append(file: &[u8], row: &ObservationRow) -> Result<Option<Splice>
 
 /// Returns whether any table of observations has a row with this time, run and checkpoint.
 pub(super) fn contains(file: &[u8], row: &ObservationRow) -> bool {
-    let key = Seen {
-        time: readable_time(row),
-        run: escape::readable_name(&row.run),
-        checkpoint: escape::readable_name(&row.checkpoint),
-    };
-    // Letters, digits and colons stand in a file as they are, so most rows need no parsing.
-    let finder = Finder::new(longest_plain_part(&key.time).as_bytes()).into_owned();
-    ours(file).any(|(table, columns)| {
+    let wanted = Wanted::of(row);
+    ours(file).any(|(table, columns)| wanted.is_in(file, &table, columns))
+}
+
+/// The key that is looked for.
+#[derive(Debug)]
+struct Wanted {
+    key: Seen,
+    /// Letters, digits and colons stand in a file as they are, so most rows need no parsing.
+    telling: Finder<'static>,
+}
+
+impl Wanted {
+    fn of(row: &ObservationRow) -> Self {
+        let key = Seen {
+            time: readable_time(row),
+            run: escape::readable_name(&row.run),
+            checkpoint: escape::readable_name(&row.checkpoint),
+        };
+        let telling = Finder::new(longest_plain_part(&key.time).as_bytes()).into_owned();
+        Self { key, telling }
+    }
+
+    fn is_in(&self, file: &[u8], table: &Table, columns: KeyColumns) -> bool {
         table
             .rows(file)
-            .filter(|line| finder.find(line.text(file)).is_some())
-            .any(|line| seen(file, line, columns) == key)
-    })
+            .filter(|line| self.telling.find(line.text(file)).is_some())
+            .any(|line| seen(file, line, columns) == self.key)
+    }
 }
 
 /// Walks the rows of all tables of observations.
@@ -108,18 +137,6 @@ fn ours(file: &[u8]) -> impl Iterator<Item = (Table, KeyColumns)> + '_ {
         let columns = key_columns(file, &table)?;
         Some((table, columns))
     })
-}
-
-/// The table that gets new rows: the first one under our own heading, else the first one at all.
-fn target(file: &[u8]) -> Option<Table> {
-    let mut first = None;
-    for (table, _) in ours(file) {
-        if table.is_under(file, |title| title == TITLE_LOWER) {
-            return Some(table);
-        }
-        first.get_or_insert(table);
-    }
-    first
 }
 
 /// A table is ours by its columns. Away from our heading it must have a verdict as well, so that

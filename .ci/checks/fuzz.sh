@@ -15,6 +15,8 @@ fi
 export PATH=$tools/bin:$PATH
 command -v c++ >/dev/null || skip "there is no C++ compiler for libFuzzer"
 
+# The targets are built with the very versions that the program is built with.
+cp Cargo.lock fuzz/Cargo.lock
 corpus=$repository/target/fuzz-corpus/$target
 mkdir -p "$corpus"
 # What the target takes before the document itself: a byte, and three texts for an edit.

@@ -29,7 +29,7 @@ use crate::model::checkpoint::{RunSighting, TrainingFolder};
 use crate::model::event::{Happening, NewEvent};
 use crate::model::ids::{CheckpointName, RunId};
 use crate::model::journal::{DocumentsState, RunFacts, Transaction};
-use crate::model::status::{HostStatus, Readiness};
+use crate::model::status::{GpuReading, HostStatus, Readiness};
 use crate::model::time::Moment;
 use crate::settings::Settings;
 
@@ -82,8 +82,10 @@ pub enum Event {
     CommitTrouble(Option<String>),
     /// The state of the documents.
     Documents(DocumentsState),
-    /// A reading of the host, and the daemon's own resident memory in bytes.
+    /// A reading of the host without its GPUs, and the daemon's own resident memory in bytes.
     Host(HostStatus, Option<u64>),
+    /// A reading of the GPUs.
+    Gpus(GpuReading),
     /// A new configuration, and the changed keys that need a restart.
     Reloaded(Arc<Settings>, Vec<String>),
     /// Time has passed.
@@ -170,8 +172,12 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::CommitTrouble(problem) => commit_trouble(world, problem, out),
         Event::Documents(documents) => world.documents = documents,
         Event::Host(host, own_memory) => {
-            world.host = host;
+            let (gpus, gpu_note) = (world.host.gpus.split_off(0), world.host.gpu_note.take());
+            world.host = HostStatus { gpus, gpu_note, ..host };
             world.daemon.memory = own_memory;
+        }
+        Event::Gpus(GpuReading { gpus, note }) => {
+            (world.host.gpus, world.host.gpu_note) = (gpus, note);
         }
         Event::Reloaded(settings, needs_restart) => {
             world.settings = settings;

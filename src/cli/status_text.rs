@@ -107,8 +107,9 @@ fn machinery(status: &Status, now: Option<Moment>) -> Vec<Line> {
     lines.push(documents(&status.documents));
     lines.push(watch(&status.watch, now));
     lines.push(named("host").with(Tint::Plain, &host(&status.host)));
-    for (number, gpu) in status.host.gpus.iter().enumerate() {
-        lines.push(named("").with(Tint::Plain, &gpu_text(number, gpu)));
+    for gpu in &status.host.gpus {
+        let tint = if gpu.problem.is_some() { Tint::Yellow } else { Tint::Plain };
+        lines.push(named("").with(tint, &gpu_text(gpu)));
     }
     if let Some(memory) = status.daemon.memory {
         lines.push(named("daemon").with(Tint::Plain, &format!("{} resident", bytes_text(memory))));
@@ -172,11 +173,18 @@ fn host(host: &Host) -> String {
     if facts.is_empty() { "no reading".to_owned() } else { facts.join(", ") }
 }
 
-fn gpu_text(number: usize, gpu: &Gpu) -> String {
-    let (used, total) = (bytes_text(gpu.memory_used), bytes_text(gpu.memory_total));
-    let busy = gpu.utilization.map(|busy| format!(", {:.0}%", busy * 100.0)).unwrap_or_default();
-    let processes = plural(gpu.processes.len() as u64, "process", "processes");
-    format!("GPU {number} {}: {used} of {total}{busy}, {processes}", gpu.name)
+fn gpu_text(gpu: &Gpu) -> String {
+    let name = format!("GPU {} {}", gpu.index, gpu.name);
+    let name = name.trim_end();
+    let memory = gpu.memory_used.zip(gpu.memory_total);
+    let facts = [
+        memory.map(|(used, total)| format!("{} of {}", bytes_text(used), bytes_text(total))),
+        gpu.utilization.map(|busy| format!("{:.0}%", busy * 100.0)),
+        gpu.processes.as_ref().map(|all| plural(all.len() as u64, "process", "processes")),
+        gpu.problem.clone(),
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    format!("{name}: {}", facts.join(", "))
 }
 
 fn plural(count: u64, one: &str, many: &str) -> String {

@@ -267,13 +267,23 @@ impl Loop {
             tracing::error!("the journal did not take the last events in time");
         }
         let House {
-            helpers, stop, watch, sightings, records, recorded, workers, mut signals, ..
+            helpers,
+            analyses,
+            devices,
+            stop,
+            watch,
+            sightings,
+            records,
+            recorded,
+            workers,
+            mut signals,
+            ..
         } = self.house;
         helpers.forget_address();
         stop.cancel();
         watch.stop();
         // Threads end when the other ends of their channels are gone.
-        drop((helpers, sightings, records, recorded));
+        drop((helpers, analyses, devices, sightings, records, recorded));
         let left = deadline.saturating_duration_since(Instant::now());
         tokio::select! {
             () = workers.finish(left) => {}

@@ -23,6 +23,7 @@ use crate::schedule::command::{self, Rejected};
 use crate::settings::{Settings, Sources};
 use crate::watch::{self, PathSighting, Place, WatchConfig};
 
+use super::devices::Devices;
 use super::setup::surroundings;
 use super::{Fatal, instant, load_settings};
 
@@ -174,18 +175,22 @@ impl Prepared {
         &self.order.content.config
     }
 
-    /// Says what would be run: the command line, then the environment.
-    pub fn describe(&self) -> Vec<String> {
+    /// Says what would be run now: the command line, the device, then the environment.
+    pub async fn describe(&self, settings: &Settings) -> anyhow::Result<Vec<String>> {
+        let device = (Devices::on_a_thread()?.chooser(&settings.analysis))().await.choice;
         let json = "<a temporary folder>/report.json";
         let program = &self.order.program;
         let redacted = |line: String| redact_with(&line, &program.secrets);
         let argv = program.argv(&self.order.folder.to_string_lossy(), json);
-        let environment = program.env.iter().map(|(key, value)| format!("{key}={value}"));
+        let mut environment = program.env.clone();
+        environment.extend(device.environment);
+        let environment = environment.iter().map(|(key, value)| format!("{key}={value}"));
         let heading = ["argv:".to_owned()];
         let argv = argv.into_iter().map(|part| format!("  {}", redacted(part)));
-        let middle = ["environment:".to_owned()];
+        let middle = ["device:".to_owned(), format!("  {}", device.reason)];
+        let middle = middle.into_iter().chain(["environment:".to_owned()]);
         let environment = environment.map(|line| format!("  {}", redacted(line)));
-        heading.into_iter().chain(argv).chain(middle).chain(environment).collect()
+        Ok(heading.into_iter().chain(argv).chain(middle).chain(environment).collect())
     }
 
     /// Runs it and returns what came of it, with the text that the program printed.
@@ -195,7 +200,7 @@ impl Prepared {
         stop: &Stop,
     ) -> anyhow::Result<(AnalysisOutcome, String)> {
         let state = tempfile::Builder::new().prefix("runscribe-analyze-").tempdir()?;
-        let workshop = workshop(settings, state.path());
+        let workshop = workshop(settings, state.path(), &Devices::on_a_thread()?);
         let checkpoint = self.order.checkpoint.clone();
         let run = Box::pin(analyze::run(self.order, workshop, stop.clone()));
         let outcome = run.await;
@@ -206,12 +211,12 @@ impl Prepared {
 }
 
 /// Returns where analyses work under these settings, with this state folder.
-pub(super) fn workshop(settings: &Settings, state: &Path) -> Workshop {
+pub(super) fn workshop(settings: &Settings, state: &Path, devices: &Devices) -> Workshop {
     let training = &settings.paths.training;
     let training = training.canonicalize().unwrap_or_else(|_| training.clone());
     Workshop {
         state: state.to_owned(),
-        device: settings.analysis.device,
+        choose_device: devices.chooser(&settings.analysis),
         launcher: settings.launcher,
         nice: settings.analysis.nice,
         supervisor: PathBuf::from(analyze::child::OWN_EXECUTABLE),

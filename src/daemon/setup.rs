@@ -29,6 +29,7 @@ use crate::systemd::Notifier;
 use crate::watch::{self, Inbox, WatchConfig, WatchEvent};
 
 use super::analyses::Analyses;
+use super::devices::Devices;
 use super::helpers::Helpers;
 use super::signals::Asking;
 use super::workers::Workers;
@@ -49,6 +50,7 @@ pub(super) struct House {
     pub(super) sightings: mpsc::Receiver<WatchEvent>,
     pub(super) news: mpsc::Receiver<Event>,
     pub(super) helpers: Helpers,
+    pub(super) devices: Devices,
     pub(super) records: std::sync::mpsc::SyncSender<Request>,
     pub(super) recorded: mpsc::Receiver<Output>,
     pub(super) publisher: Publisher,
@@ -100,21 +102,17 @@ fn wire(
     let inbox = Arc::new(Inbox::default());
     let publisher = Publisher::new(memory.last_seq);
     let (snapshots, latest) = state::channel(Arc::new(Status::default()));
+    let devices = Devices::start(&mut workers)?;
     let helpers = {
         let settings = Arc::clone(settings);
         let surroundings = Surroundings { open_files, ..surroundings(&memory) };
         Helpers::start(&mut workers, settings, surroundings, news_sender, stop.clone())?
     };
+    helpers.sample_gpus(&mut workers, devices.gpus(), stop.clone());
     helpers.write_address(socket.path());
     let (history, questions) = mpsc::channel(HISTORY);
-    let server = Server {
-        identity: identity(settings, &memory),
-        publisher: publisher.clone(),
-        snapshots: latest,
-        history,
-        limits: Limits::default(),
-        clock: now,
-    };
+    let who = identity(settings, &memory);
+    let server = server(who, publisher.clone(), latest, history);
     let world = world(settings, memory);
     start_watching(&mut workers, WatchConfig::from(&**settings), to_loop, &inbox)?;
     let recorder = open_recorder(settings, journal)?;
@@ -123,7 +121,8 @@ fn wire(
     let state = settings.paths.state.clone();
     workers.spawn_thread("history", move || answer_history(&state, questions))?;
     workers.spawn("socket", server.serve(socket, stop.clone()));
-    let workshop = Workshop { open_files, ..reading::workshop(settings, &settings.paths.state) };
+    let workshop = reading::workshop(settings, &settings.paths.state, &devices);
+    let workshop = Workshop { open_files, ..workshop };
     Ok(House {
         world,
         analyses: Analyses::new(workshop),
@@ -132,6 +131,7 @@ fn wire(
         sightings,
         news,
         helpers,
+        devices,
         records,
         recorded: from_recorder,
         publisher,
@@ -164,6 +164,15 @@ fn world(settings: &Arc<Settings>, memory: Memory) -> World {
     let mut world = World::new(Arc::clone(settings), memory, daemon_status(settings), now());
     world.use_made_before(made_before);
     world
+}
+
+fn server(
+    identity: Identity,
+    publisher: Publisher,
+    snapshots: state::Receiver<Arc<Status>>,
+    history: mpsc::Sender<HistoryRequest>,
+) -> Server {
+    Server { identity, publisher, snapshots, history, limits: Limits::default(), clock: now }
 }
 
 fn open_recorder(settings: &Settings, journal: Journal) -> anyhow::Result<Recorder> {

@@ -17,5 +17,6 @@ mod crashes;
 mod demo;
 mod documents;
 mod editors;
+mod gpus;
 mod socket;
 mod support;

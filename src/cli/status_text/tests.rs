@@ -63,10 +63,11 @@ fn host_with_gpu() -> Host {
         gpus: vec![Gpu {
             uuid: text("GPU-1"),
             name: text("NVIDIA A100"),
-            memory_used: 38 << 30,
-            memory_total: 40 << 30,
+            memory_used: Some(38 << 30),
+            memory_total: Some(40 << 30),
             utilization: Some(0.98),
-            processes: vec![99],
+            processes: Some(vec![99]),
+            ..Gpu::default()
         }],
         gpu_note: None,
     }

@@ -218,14 +218,23 @@ fn full_host() -> model::status::HostStatus {
         memory_total: Some(68_719_476_736),
         disk_free: Some(1_000_000_000),
         disk_total: Some(4_000_000_000),
-        gpus: vec![model::status::GpuStatus {
-            uuid: text("GPU-1"),
-            name: text("NVIDIA A100"),
-            memory_used: 1,
-            memory_total: 2,
-            utilization: Some(f64::NAN),
-            processes: vec![123],
-        }],
+        gpus: vec![
+            model::status::GpuStatus {
+                index: 0,
+                uuid: text("GPU-1"),
+                name: text("NVIDIA A100"),
+                memory_used: Some(1),
+                memory_total: Some(2),
+                utilization: Some(f64::NAN),
+                processes: Some(vec![123]),
+                problem: None,
+            },
+            model::status::GpuStatus {
+                index: 1,
+                problem: Some(text("device fell off the bus")),
+                ..Default::default()
+            },
+        ],
         gpu_note: None,
     }
 }

@@ -162,12 +162,14 @@ impl From<&model::HostStatus> for Host {
 impl From<&model::GpuStatus> for Gpu {
     fn from(gpu: &model::GpuStatus) -> Self {
         Self {
+            index: gpu.index,
             uuid: gpu.uuid.clone(),
             name: gpu.name.clone(),
             memory_used: gpu.memory_used,
             memory_total: gpu.memory_total,
             utilization: gpu.utilization.and_then(finite),
             processes: gpu.processes.clone(),
+            problem: gpu.problem.clone(),
         }
     }
 }

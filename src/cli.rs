@@ -2,6 +2,7 @@
 //! IO shell. The commands: one file each. They parse arguments, call the daemon's functions or the
 //! pure stages, print for people on stdout, log to stderr, and return an exit code.
 
+mod adopt;
 mod analyze;
 mod config;
 mod demo;
@@ -11,6 +12,7 @@ mod interruption;
 mod output;
 mod parse;
 mod probe;
+mod queue;
 mod shell;
 mod status;
 mod tail;
@@ -113,6 +115,10 @@ enum Command {
     Tail(tail::Arguments),
     /// Analyze one checkpoint now and print report and verdict; nothing is recorded
     Analyze(analyze::Arguments),
+    /// See and change what waits to be analyzed
+    Queue(queue::Arguments),
+    /// Have runs analyzed that were old at the first start
+    Adopt(adopt::Arguments),
     /// Say by exit code whether a run's newest verdict lets it be evaluated
     Gate(gate::Arguments),
     /// Measure the concept embedding weights of a checkpoint, without Python
@@ -167,6 +173,8 @@ async fn run(arguments: Arguments) -> ExitCode {
         Command::Status(arguments) => status::run(&common, &arguments, &mut output).await,
         Command::Tail(arguments) => tail::run(&common, &arguments, &mut output).await,
         Command::Analyze(arguments) => analyze::run(&common, &arguments, &mut output).await,
+        Command::Queue(arguments) => queue::run(&common, &arguments, &mut output).await,
+        Command::Adopt(arguments) => adopt::run(&common, &arguments, &mut output).await,
         Command::Gate(arguments) => gate::run(&common, &arguments, &mut output),
         Command::Probe(arguments) => probe::run(&arguments, &mut output),
         Command::Explain(arguments) => explain::run(&common, &arguments, &mut output),

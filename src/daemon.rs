@@ -3,6 +3,7 @@
 //! together, turns the event loop, carries out effects and supervises the workers.
 
 mod analyses;
+mod commands;
 mod devices;
 pub mod dry_run;
 mod event_loop;

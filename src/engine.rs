@@ -9,6 +9,7 @@
 //! - *Gone* is concluded only from a listing without error of the same training folder.
 
 mod absence;
+mod commands;
 mod dispatch;
 mod documents;
 mod failures;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, ProgramFacts};
 use crate::model::checkpoint::{RunSighting, TrainingFolder};
+use crate::model::command::{Answer, Order};
 use crate::model::event::{Happening, NewEvent};
 use crate::model::ids::{CheckpointName, RunId};
 use crate::model::journal::{DocumentsState, RunFacts, Transaction};
@@ -88,6 +90,8 @@ pub enum Event {
     Gpus(GpuReading),
     /// A new configuration, and the changed keys that need a restart.
     Reloaded(Arc<Settings>, Vec<String>),
+    /// A person asks for something; the number stands in the answer.
+    Command(u64, Order),
     /// Time has passed.
     Tick,
     /// The daemon was asked to stop.
@@ -108,6 +112,8 @@ pub enum Effect {
     RescanAll(String),
     /// Find out what a run's own files say of it.
     ReadRunFacts(RunId),
+    /// Answer a command, as soon as all that was recorded before is durable.
+    Answer(u64, Answer),
 }
 
 /// What one step decides, collected.
@@ -182,6 +188,10 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::Reloaded(settings, needs_restart) => {
             world.settings = settings;
             out.daemon_event(now, Happening::ConfigReloaded { needs_restart });
+        }
+        Event::Command(number, order) => {
+            let answer = commands::carry_out(world, order, now, out);
+            out.effects.push(Effect::Answer(number, answer));
         }
         Event::Tick => {
             absence::report_stuck(world, now, out);

@@ -52,7 +52,7 @@ pub(super) fn run(common: &Common, arguments: &Arguments, output: &mut Output) -
 }
 
 /// Takes the run id out of a path of the run's folder, or of one of its checkpoints.
-fn run_name(argument: &str) -> &str {
+pub(super) fn run_name(argument: &str) -> &str {
     let mut names = argument.trim_end_matches('/').rsplit('/');
     let last = names.next().unwrap_or_default();
     let is_checkpoint = last.parse::<CheckpointName>().is_ok();

@@ -96,6 +96,10 @@ fn machinery(status: &Status, now: Option<Moment>) -> Vec<Line> {
         let what = format!("{}/{} {since}{attempt}", running.run, running.checkpoint);
         lines.push(named("running").with(Tint::Plain, &what));
     }
+    if let Some(since) = &status.paused {
+        let what = format!("{}; `runscribe queue resume` goes on", lasting(since, now));
+        lines.push(named("paused").with(Tint::Yellow, &what));
+    }
     for (position, waiting) in status.queue.iter().take(LISTED_WAITING).enumerate() {
         let name = if position == 0 { "waiting" } else { "" };
         let what = format!("{}/{}: {}", waiting.run, waiting.checkpoint, waiting.reason);

@@ -17,6 +17,7 @@ use crate::model::status::Status;
 use crate::record::recorder::{Output, Request};
 use crate::watch::{Control, WatchEvent};
 
+use super::commands::{Answers, Ordered};
 use super::setup::House;
 use super::signals::Asked;
 use super::{Fatal, Options, now, once, reload};
@@ -47,6 +48,8 @@ pub(super) struct Loop {
     /// Transactions given to the recorder, and those of them that are durable.
     asked: u64,
     answered: u64,
+    /// Who waits for the answer to a command.
+    answers: Answers,
     /// Since when the snapshot is older than the world.
     dirty_since: Option<Instant>,
     /// When the last snapshot was taken.
@@ -58,6 +61,7 @@ enum Turn {
     Event(Box<Event>),
     Recorded(Output),
     Asked(Asked),
+    Order(Ordered),
     Snapshot,
     Failed(anyhow::Error),
 }
@@ -81,6 +85,13 @@ pub(super) async fn turn(house: House, options: &Options) -> Result<(), Fatal> {
                 tracing::info!(signal, "stopping");
                 own.handle(Event::Stopping(signal.to_owned()));
                 break Ok(());
+            }
+            Turn::Order(Ordered { order, reply }) => {
+                tracing::info!(?order, "asked for by a client");
+                let number = own.answers.expect(reply);
+                own.happened(Event::Command(number, order));
+                // Who has the answer and looks at the status must see what was done.
+                own.publish_snapshot();
             }
             Turn::Asked(Asked::Reload) => reload::reload(&mut own, options),
             Turn::Asked(Asked::Summary) => own.log_summary(),
@@ -110,6 +121,7 @@ impl Loop {
             unanswered: VecDeque::new(),
             asked: 0,
             answered: 0,
+            answers: Answers::default(),
             dirty_since: None,
             snapshot_at: Instant::now(),
         }
@@ -130,6 +142,7 @@ impl Loop {
             outcome = self.house.analyses.next() => {
                 Turn::Event(Box::new(Event::Analyzed(Box::new(outcome))))
             }
+            Some(order) = self.house.orders.recv() => Turn::Order(order),
             Some(event) = self.house.news.recv() => Turn::Event(Box::new(event)),
             // Before the sightings, which may come without a pause.
             _ = tick.tick() => Turn::Event(Box::new(Event::Tick)),
@@ -178,6 +191,12 @@ impl Loop {
             Effect::RescanRun(run) => self.house.watch.send(Control::RescanRun(run)),
             Effect::RescanAll(reason) => self.house.watch.send(Control::Rescan { reason }),
             Effect::ReadRunFacts(run) => self.house.helpers.read_run_facts(run),
+            Effect::Answer(number, answer) => {
+                // Everything that was decided before it is asked for or in the backlog by now.
+                let after = self.asked + self.backlog.len() as u64;
+                self.answers.put_off(number, answer, after);
+                self.answers.give(self.answered);
+            }
         }
     }
 
@@ -207,6 +226,7 @@ impl Loop {
                     self.answered += 1;
                     self.unanswered.pop_front();
                 }
+                self.answers.give(self.answered);
                 self.house.publisher.publish(&recorded);
                 self.handle(Event::Recorded(recorded.last_seq()));
                 self.send_backlog();

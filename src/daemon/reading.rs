@@ -10,7 +10,7 @@ use crate::analyze::child::Stop;
 use crate::analyze::reports::report_folder;
 use crate::analyze::{self, Workshop, concepts, program};
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome};
-use crate::model::checkpoint::{Condition, ModelConfig};
+use crate::model::checkpoint::{CheckpointSighting, Condition, ModelConfig};
 use crate::model::ids::{CheckpointId, RunId};
 use crate::model::journal::Memory;
 use crate::model::observation::Observation;
@@ -126,11 +126,25 @@ pub struct Prepared {
     order: AnalysisOrder,
 }
 
-/// Prepares the analysis of one checkpoint, as the daemon would.
-pub async fn prepare(settings: &Settings, path: &Path) -> anyhow::Result<Prepared> {
-    let shown = path.display();
+/// Returns the checkpoint that a path in the training folder names.
+///
+/// # Errors
+/// It is none, or lies elsewhere.
+pub(super) fn watched_checkpoint(settings: &Settings, path: &Path) -> anyhow::Result<CheckpointId> {
     let found = sight(settings, path)?;
-    let (run, seen) = match found.place {
+    let training = settings.paths.training.display();
+    let shown = path.display();
+    anyhow::ensure!(
+        found.is_in_training_folder,
+        "`{shown}` does not lie in the training folder `{training}`"
+    );
+    let (run, seen) = checkpoint_of(found, path)?;
+    Ok(CheckpointId { run, name: seen.name })
+}
+
+fn checkpoint_of(found: PathSighting, path: &Path) -> anyhow::Result<(RunId, CheckpointSighting)> {
+    let shown = path.display();
+    Ok(match found.place {
         Place::Checkpoint { run, sighting } => (run, *sighting),
         // A run folder that is itself a final model.
         Place::Run(run) => match run.checkpoints.into_iter().find(|one| one.folder == found.path) {
@@ -139,7 +153,13 @@ pub async fn prepare(settings: &Settings, path: &Path) -> anyhow::Result<Prepare
         },
         Place::Ignored { reason } => anyhow::bail!("`{shown}` is not a checkpoint: {reason}"),
         _ => anyhow::bail!("`{shown}` is not a checkpoint; give the folder of one"),
-    };
+    })
+}
+
+/// Prepares the analysis of one checkpoint, as the daemon would.
+pub async fn prepare(settings: &Settings, path: &Path) -> anyhow::Result<Prepared> {
+    let shown = path.display();
+    let (run, seen) = checkpoint_of(sight(settings, path)?, path)?;
     let Condition::Complete(content) = seen.condition else {
         let why = recognize::describe(&seen.condition, instant());
         anyhow::bail!("`{shown}` cannot be analyzed. {why}");

@@ -16,7 +16,8 @@ use crate::model::journal::Memory;
 use crate::model::measurement::EMBEDDING_WEIGHT_RANK;
 use crate::model::status::{DaemonStatus, Status};
 use crate::publish::{
-    self, BindError, BoundSocket, HistoryRequest, Identity, Limits, Publisher, Server,
+    self, BindError, BoundSocket, CommandRequest, HistoryRequest, Identity, Limits, Publisher,
+    Server,
 };
 use crate::record::delivery::Delivery;
 use crate::record::editing::Editor;
@@ -29,6 +30,7 @@ use crate::systemd::Notifier;
 use crate::watch::{self, Inbox, WatchConfig, WatchEvent};
 
 use super::analyses::Analyses;
+use super::commands::{self, Ordered};
 use super::devices::Devices;
 use super::helpers::Helpers;
 use super::signals::Asking;
@@ -40,6 +42,8 @@ const SIGHTINGS: usize = 256;
 const NEWS: usize = 64;
 const RECORDS: usize = 64;
 const HISTORY: usize = 256;
+/// Commands that wait; whoever gives more waits for room.
+const ORDERS: usize = 16;
 
 /// The daemon, wired together and not yet turning.
 pub(super) struct House {
@@ -49,6 +53,7 @@ pub(super) struct House {
     pub(super) signals: Asking,
     pub(super) sightings: mpsc::Receiver<WatchEvent>,
     pub(super) news: mpsc::Receiver<Event>,
+    pub(super) orders: mpsc::Receiver<Ordered>,
     pub(super) helpers: Helpers,
     pub(super) devices: Devices,
     pub(super) records: std::sync::mpsc::SyncSender<Request>,
@@ -112,7 +117,8 @@ fn wire(
     helpers.write_address(socket.path());
     let (history, questions) = mpsc::channel(HISTORY);
     let who = identity(settings, &memory);
-    let server = server(who, publisher.clone(), latest, history);
+    let (commands, orders) = take_commands(&mut workers, settings, &stop);
+    let server = server(who, publisher.clone(), latest, Ways { history, commands });
     let world = world(settings, memory);
     start_watching(&mut workers, WatchConfig::from(&**settings), to_loop, &inbox)?;
     let recorder = open_recorder(settings, journal)?;
@@ -130,6 +136,7 @@ fn wire(
         signals,
         sightings,
         news,
+        orders,
         helpers,
         devices,
         records,
@@ -166,13 +173,34 @@ fn world(settings: &Arc<Settings>, memory: Memory) -> World {
     world
 }
 
+/// Returns where the socket's commands go, and where they arrive as orders.
+fn take_commands(
+    workers: &mut Workers,
+    settings: &Arc<Settings>,
+    stop: &CancellationToken,
+) -> (mpsc::Sender<CommandRequest>, mpsc::Receiver<Ordered>) {
+    let (commands, asked) = mpsc::channel(ORDERS);
+    let (to_loop, orders) = mpsc::channel(ORDERS);
+    let work = commands::serve(Arc::clone(settings), asked, to_loop, stop.clone());
+    workers.spawn("commands", work);
+    (commands, orders)
+}
+
 fn server(
     identity: Identity,
     publisher: Publisher,
     snapshots: state::Receiver<Arc<Status>>,
-    history: mpsc::Sender<HistoryRequest>,
+    ways: Ways,
 ) -> Server {
-    Server { identity, publisher, snapshots, history, limits: Limits::default(), clock: now }
+    let Ways { history, commands } = ways;
+    let limits = Limits::default();
+    Server { identity, publisher, snapshots, history, commands, limits, clock: now }
+}
+
+/// Where the socket's questions and commands go.
+struct Ways {
+    history: mpsc::Sender<HistoryRequest>,
+    commands: mpsc::Sender<CommandRequest>,
 }
 
 fn open_recorder(settings: &Settings, journal: Journal) -> anyhow::Result<Recorder> {

@@ -10,7 +10,7 @@ use crate::schedule::command;
 use crate::schedule::queue::{self, Candidate};
 
 use super::world::{Content, Run, Running, World};
-use super::{Decisions, Effect};
+use super::{Decisions, Effect, commands};
 
 /// Whether a content can be analyzed now.
 pub(super) enum Turn {
@@ -47,6 +47,7 @@ pub fn idle(world: &World) -> bool {
 
 fn may_start(world: &World) -> bool {
     !world.stopping
+        && world.paused.is_none()
         && world.journal_problem.is_none()
         && world.first_scan_done
         && matches!(world.readiness, Readiness::Ready { .. })
@@ -56,6 +57,9 @@ fn may_start(world: &World) -> bool {
 fn next(world: &World, now: Moment) -> Option<(CheckpointId, Digest)> {
     if !may_start(world) {
         return None;
+    }
+    if let Some(asked) = commands::first_asked(world, now) {
+        return Some(asked);
     }
     let ready = world.pending.iter().filter_map(|(checkpoint, digest)| {
         let content = world.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)?;

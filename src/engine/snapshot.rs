@@ -44,6 +44,7 @@ pub fn snapshot(world: &World, now: Moment) -> Status {
         time: now.to_string(),
         runs: runs.into_iter().map(|(id, run)| run_status(world, id, run)).collect(),
         analysis: world.readiness.clone(),
+        paused: world.paused.map(|since| since.whole_seconds().to_string()),
         queue: queue_entries(world, now),
         running: world.running.iter().map(running).collect(),
         documents: world.documents.clone(),
@@ -114,7 +115,14 @@ fn queue_entries(world: &World, now: Moment) -> Vec<QueueEntry> {
         let first_complete = content.first_complete.timestamp();
         Some(Candidate { checkpoint, digest, first_complete })
     });
-    queue::order(candidates.collect())
+    let mut ordered = queue::order(candidates.collect());
+    // A stable sort: those that a person asked for in the order in which they will be analyzed,
+    // then all others in the order of the queue.
+    ordered.sort_by_key(|candidate| {
+        let asked = world.asked.iter().position(|(id, _)| id == candidate.checkpoint);
+        asked.unwrap_or(usize::MAX)
+    });
+    ordered
         .into_iter()
         .filter(|candidate| !is_running(world, candidate.checkpoint))
         .take(SHOWN_QUEUE)
@@ -140,6 +148,10 @@ fn waits_for(world: &World, candidate: &Candidate<'_>, now: Moment) -> String {
     }
     if world.journal_problem.is_some() {
         return "nothing is started while the journal cannot commit".to_owned();
+    }
+    if let Some(since) = world.paused {
+        let since = since.table_form();
+        return format!("paused since {since}; `runscribe queue resume` goes on");
     }
     match &world.readiness {
         Readiness::NotReady { problem } => problem.clone(),

@@ -1,5 +1,6 @@
 //! The decider held against its contract: scripted histories, then random ones.
 
+mod commands;
 mod failures;
 
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ struct Play {
     journal: MemoryJournal,
     rescans: usize,
     inode: u64,
+    /// The last answer to a command.
+    answer: Option<Answer>,
 }
 
 impl Play {
@@ -44,7 +47,8 @@ impl Play {
         let journal = MemoryJournal::new();
         let now = Moment::parse("2026-11-23T08:00:00+01:00").unwrap_or(EPOCH);
         let world = world(journal.memory.clone(), now);
-        let mut play = Self { world, now, orders: Vec::new(), journal, rescans: 0, inode: 100 };
+        let mut play =
+            Self { world, now, orders: Vec::new(), journal, rescans: 0, inode: 100, answer: None };
         play.prepare();
         play
     }
@@ -86,6 +90,7 @@ impl Play {
                 Effect::Analyze(order) => self.orders.push(*order),
                 Effect::RescanRun(_) | Effect::RescanAll(_) => self.rescans += 1,
                 Effect::ReadRunFacts(_) => {}
+                Effect::Answer(_, answer) => self.answer = Some(answer),
             }
         }
     }

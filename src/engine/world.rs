@@ -46,6 +46,11 @@ pub struct World {
     /// Whether this is the first start, until everything was scanned once.
     pub(crate) adopting: bool,
     pub(crate) first_scan_done: bool,
+    /// Since when no analysis is started because a person asked for it.
+    pub(crate) paused: Option<Moment>,
+    /// Contents that a person asked for, the first one first. What is no longer pending in it means
+    /// nothing.
+    pub(crate) asked: Vec<(CheckpointId, Digest)>,
     /// Observations found in the log at the first start: run id and checkpoint cell.
     pub(crate) made_before: BTreeSet<(String, String)>,
     pub(crate) journal_problem: Option<String>,
@@ -192,6 +197,8 @@ impl World {
             stuck: memory.stuck.into_iter().collect(),
             adopting: memory.fresh,
             first_scan_done: false,
+            paused: memory.paused,
+            asked: Vec::new(),
             made_before: BTreeSet::new(),
             journal_problem: None,
             missed_sightings: false,

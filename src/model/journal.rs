@@ -80,6 +80,17 @@ pub enum Change {
         /// The signature that its folder had: the same one is not reported again.
         signature: u64,
     },
+    /// A content whose analysis failed for good is to be analyzed once more, because a person asked
+    /// for it: its observation no longer counts as the one of this content. Its standing becomes
+    /// [`Standing::Pending`].
+    Reopened {
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Which content.
+        digest: Digest,
+    },
+    /// Since when no analysis is started because a person asked for it; `None`: no longer.
+    Paused(Option<Moment>),
     /// A program rejected a model type; forgotten when the program's protocol changes.
     ModelTypeRejected {
         /// The rejected type.
@@ -176,6 +187,8 @@ pub struct Memory {
     pub stuck: Vec<(CheckpointId, u64)>,
     /// Decided failure notes: run, kind, file name.
     pub notes: Vec<(RunId, String, String)>,
+    /// Since when no analysis is started because a person asked for it.
+    pub paused: Option<Moment>,
     /// Rejected model types: type, protocol.
     pub rejected_model_types: Vec<(String, String)>,
 }

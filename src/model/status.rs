@@ -18,6 +18,8 @@ pub struct Status {
     pub runs: Vec<RunStatus>,
     /// Whether analyses can run, and if not why and what to do.
     pub analysis: Readiness,
+    /// Since when no analysis is started because a person asked for it, RFC 3339 with offset.
+    pub paused: Option<String>,
     /// Checkpoints that wait to be analyzed, in the order they will be.
     pub queue: Vec<QueueEntry>,
     /// The running analyses.

@@ -18,5 +18,6 @@ mod demo;
 mod documents;
 mod editors;
 mod gpus;
+mod queue;
 mod socket;
 mod support;

@@ -20,6 +20,8 @@ pub struct Status {
     pub runs: Vec<Run>,
     /// Whether analyses can run.
     pub analysis: Analysis,
+    /// Since when no analysis is started because a person asked for it, RFC 3339 with offset.
+    pub paused: Option<String>,
     /// Checkpoints that wait to be analyzed, in the order they will be.
     pub queue: Vec<Queued>,
     /// The running analyses.

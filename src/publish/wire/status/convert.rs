@@ -16,6 +16,7 @@ impl From<&model::Status> for Status {
             problems: status.problems.clone(),
             runs: status.runs.iter().map(Run::from).collect(),
             analysis: Analysis::from(&status.analysis),
+            paused: status.paused.clone(),
             queue: status.queue.iter().map(Queued::from).collect(),
             running: status.running.iter().map(Running::from).collect(),
             documents: Documents::from(&status.documents),

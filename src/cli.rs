@@ -6,6 +6,7 @@ mod adopt;
 mod analyze;
 mod config;
 mod demo;
+mod doctor;
 mod explain;
 mod gate;
 mod interruption;
@@ -119,6 +120,8 @@ enum Command {
     Queue(queue::Arguments),
     /// Have runs analyzed that were old at the first start
     Adopt(adopt::Arguments),
+    /// Look at what would stop the work on this host, and say what to do
+    Doctor(doctor::Arguments),
     /// Say by exit code whether a run's newest verdict lets it be evaluated
     Gate(gate::Arguments),
     /// Measure the concept embedding weights of a checkpoint, without Python
@@ -175,6 +178,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         Command::Analyze(arguments) => analyze::run(&common, &arguments, &mut output).await,
         Command::Queue(arguments) => queue::run(&common, &arguments, &mut output).await,
         Command::Adopt(arguments) => adopt::run(&common, &arguments, &mut output).await,
+        Command::Doctor(arguments) => doctor::run(&common, &arguments, &mut output).await,
         Command::Gate(arguments) => gate::run(&common, &arguments, &mut output),
         Command::Probe(arguments) => probe::run(&arguments, &mut output),
         Command::Explain(arguments) => explain::run(&common, &arguments, &mut output),

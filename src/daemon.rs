@@ -5,6 +5,7 @@
 mod analyses;
 mod commands;
 mod devices;
+pub mod doctor;
 pub mod dry_run;
 mod event_loop;
 pub mod explaining;

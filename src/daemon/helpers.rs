@@ -16,6 +16,7 @@ use crate::host::gpus::Gpus;
 use crate::host::{Sampler, run_files};
 use crate::model::ids::RunId;
 use crate::model::journal::RunFacts;
+use crate::model::status::Readiness;
 use crate::settings::Settings;
 
 use super::workers::Workers;
@@ -29,6 +30,8 @@ const SAMPLE_GPUS: Duration = Duration::from_secs(30);
 const LOOK: Duration = Duration::from_secs(30);
 /// How often reports that are too old are looked for.
 const SWEEP: Duration = Duration::from_hours(6);
+/// The longest pause between looks at a program that cannot run.
+const RARE_LOOK: Duration = Duration::from_mins(10);
 /// Runs whose files wait to be read.
 const QUESTIONS: usize = 1024;
 
@@ -106,6 +109,9 @@ impl Helpers {
 }
 
 /// Looks at the analysis program at the start and again and again; tells the loop what changed.
+///
+/// A program that cannot run is tried anew ever more rarely: to import torch in vain costs seconds
+/// of a core that training has a use for. A reload of the configuration tries it at once.
 async fn watch_program(
     mut settings: state::Receiver<Arc<Settings>>,
     surroundings: Surroundings,
@@ -113,6 +119,7 @@ async fn watch_program(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut known = None;
+    let mut pause = LOOK;
     loop {
         let current = Arc::clone(&settings.borrow_and_update());
         let found = tokio::select! {
@@ -126,10 +133,16 @@ async fn watch_program(
                 return Ok(());
             }
         }
+        pause = match &found.1 {
+            Readiness::NotReady { .. } if known.as_ref() == Some(&found) => {
+                (pause * 2).min(RARE_LOOK)
+            }
+            _ => LOOK,
+        };
         known = Some(found);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            changed = timeout(LOOK, settings.changed()) => {
+            changed = timeout(pause, settings.changed()) => {
                 if matches!(changed, Ok(Err(_))) {
                     return Ok(());
                 }

@@ -15,6 +15,7 @@ mod children;
 mod commands;
 mod crashes;
 mod demo;
+mod doctor;
 mod documents;
 mod editors;
 mod gpus;

@@ -62,14 +62,25 @@ fn next(world: &World, now: Moment) -> Option<(CheckpointId, Digest)> {
         return Some(asked);
     }
     let ready = world.pending.iter().filter_map(|(checkpoint, digest)| {
-        let content = world.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)?;
-        let first_complete = content.first_complete.timestamp();
-        let is_ready = matches!(turn(world, checkpoint, content, now), Turn::Ready);
-        is_ready.then_some(Candidate { checkpoint, digest, first_complete })
+        let (candidate, content) = candidate(world, checkpoint, digest)?;
+        matches!(turn(world, checkpoint, content, now), Turn::Ready).then_some(candidate)
     });
     // A final model whose twin still has to be measured lends that twin its place.
     let first = queue::first(&ready.collect::<Vec<_>>())?;
     Some((first.checkpoint.clone(), first.digest.clone()))
+}
+
+/// Returns what the queue has to know of a pending content, and the content.
+pub(super) fn candidate<'world>(
+    world: &'world World,
+    checkpoint: &'world CheckpointId,
+    digest: &'world Digest,
+) -> Option<(Candidate<'world>, &'world Content)> {
+    let run = world.runs.get(&checkpoint.run)?;
+    let content = run.content(checkpoint.name, digest)?;
+    let first_complete = content.first_complete.timestamp();
+    let is_newest = run.newest_step() == Some(checkpoint.name);
+    Some((Candidate { checkpoint, digest, first_complete, is_newest }, content))
 }
 
 /// Says whether a pending content can be analyzed now, or what it waits for.

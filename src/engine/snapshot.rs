@@ -16,7 +16,7 @@ use crate::model::time::Moment;
 use crate::schedule::queue::{self, Candidate};
 
 use super::absence;
-use super::dispatch::{Turn, turn};
+use super::dispatch::{Turn, candidate, turn};
 use super::world::{Run, World};
 
 /// A queue is shown to people; more entries than this are only counted.
@@ -110,11 +110,10 @@ fn problems(world: &World, now: Moment) -> Vec<String> {
 }
 
 fn queue_entries(world: &World, now: Moment) -> Vec<QueueEntry> {
-    let candidates = world.pending.iter().filter_map(|(checkpoint, digest)| {
-        let content = world.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)?;
-        let first_complete = content.first_complete.timestamp();
-        Some(Candidate { checkpoint, digest, first_complete })
-    });
+    let candidates = world
+        .pending
+        .iter()
+        .filter_map(|(checkpoint, digest)| Some(candidate(world, checkpoint, digest)?.0));
     let mut ordered = queue::order(candidates.collect());
     // A stable sort: those that a person asked for in the order in which they will be analyzed,
     // then all others in the order of the queue.

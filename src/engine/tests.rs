@@ -400,6 +400,21 @@ fn a_final_model_is_analyzed_itself_when_its_twin_cannot_be() {
 }
 
 #[test]
+fn after_the_newest_of_a_run_its_others_go_oldest_first() {
+    // Told of what was left alone, the newest of that was the newest of the run, and a run with a
+    // hundred checkpoints was analyzed backwards.
+    let mut play = Play::new();
+    let names = ["checkpoint-10", "checkpoint-20", "checkpoint-30", "checkpoint-40"];
+    play.show(RUN, &names.map(|name| (name, complete(name))));
+    let mut seen = Vec::new();
+    while !play.orders.is_empty() {
+        seen.append(&mut play.names());
+        play.end(reported(20.0));
+    }
+    assert_eq!(seen, ["checkpoint-40", "checkpoint-10", "checkpoint-20", "checkpoint-30"]);
+}
+
+#[test]
 fn failures_that_may_pass_are_retried_and_others_are_final() {
     let mut play = Play::new();
     play.show(RUN, &[("checkpoint-1", complete("x"))]);

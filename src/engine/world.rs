@@ -137,6 +137,17 @@ impl Run {
         self.known.as_ref().map(|known| known.facts.clone()).unwrap_or_default()
     }
 
+    /// Returns the newest of its checkpoints that was seen complete and is not gone.
+    pub(crate) fn newest_step(&self) -> Option<CheckpointName> {
+        let stands = |contents: &[Content]| {
+            contents.iter().any(|content| content.standing != Standing::Gone)
+        };
+        let mut newest_first = self.contents.iter().rev();
+        newest_first
+            .find(|(name, contents)| name.step().is_some() && stands(contents))
+            .map(|(name, _)| *name)
+    }
+
     pub(crate) fn content(&self, name: CheckpointName, digest: &Digest) -> Option<&Content> {
         self.contents.get(&name)?.iter().find(|content| content.complete.digest == *digest)
     }

@@ -93,6 +93,7 @@ fn analyze(world: &mut World, checkpoint: &CheckpointId, out: &mut Decisions) ->
     let asked = (checkpoint.clone(), digest);
     world.asked.retain(|other| *other != asked);
     world.asked.insert(0, asked);
+    out.transaction.changes.push(Change::Asked(world.asked.clone()));
     Ok(match waits {
         Some(Turn::Waits(reason)) => format!("{checkpoint} goes before others; now {reason}"),
         _ => format!("{checkpoint} is the next one{}", unless_paused(world)),

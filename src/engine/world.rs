@@ -209,7 +209,7 @@ impl World {
             adopting: memory.fresh,
             first_scan_done: false,
             paused: memory.paused,
-            asked: Vec::new(),
+            asked: memory.asked,
             made_before: BTreeSet::new(),
             journal_problem: None,
             missed_sightings: false,

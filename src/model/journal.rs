@@ -91,6 +91,8 @@ pub enum Change {
     },
     /// Since when no analysis is started because a person asked for it; `None`: no longer.
     Paused(Option<Moment>),
+    /// The contents that a person wants analyzed before all others, the first one first.
+    Asked(Vec<(CheckpointId, Digest)>),
     /// A program rejected a model type; forgotten when the program's protocol changes.
     ModelTypeRejected {
         /// The rejected type.
@@ -189,6 +191,9 @@ pub struct Memory {
     pub notes: Vec<(RunId, String, String)>,
     /// Since when no analysis is started because a person asked for it.
     pub paused: Option<Moment>,
+    /// The contents that a person wanted analyzed before all others, the first one first; those
+    /// that are not owed an analysis any more mean nothing.
+    pub asked: Vec<(CheckpointId, Digest)>,
     /// Rejected model types: type, protocol.
     pub rejected_model_types: Vec<(String, String)>,
 }

@@ -65,7 +65,10 @@ pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<
         }
         Change::StuckReported { checkpoint, signature } => write_stuck(sql, checkpoint, *signature),
         Change::Reopened { checkpoint, digest } => reopen(sql, checkpoint, digest),
-        Change::Paused(since) => write_pause(sql, *since),
+        Change::Paused(since) => {
+            write_fact(sql, "paused", since.map(|since| since.to_string()).as_deref())
+        }
+        Change::Asked(asked) => write_fact(sql, "asked", Some(&to_body(asked)?)),
         Change::ModelTypeRejected { model_type, protocol } => {
             sql.execute(
                 "INSERT INTO rejected_model_types (model_type, protocol) VALUES (?1, ?2)
@@ -135,11 +138,15 @@ fn reopen(
     write_standing(sql, checkpoint, digest, &Standing::Pending)
 }
 
-fn write_pause(sql: &SqlTransaction<'_>, since: Option<Moment>) -> Result<(), CommitError> {
-    sql.execute("DELETE FROM facts WHERE name = 'paused'", [])?;
-    if let Some(since) = since {
-        let insert = "INSERT INTO facts (name, value) VALUES ('paused', ?1)";
-        sql.execute(insert, [since.to_string()])?;
+/// Writes a fact about the journal itself, or takes it away.
+fn write_fact(
+    sql: &SqlTransaction<'_>,
+    name: &str,
+    value: Option<&str>,
+) -> Result<(), CommitError> {
+    sql.execute("DELETE FROM facts WHERE name = ?1", [name])?;
+    if let Some(value) = value {
+        sql.execute("INSERT INTO facts (name, value) VALUES (?1, ?2)", [name, value])?;
     }
     Ok(())
 }
@@ -285,6 +292,12 @@ pub(super) fn fact(connection: &Connection, name: &str) -> rusqlite::Result<Opti
         .optional()
 }
 
+/// An order that cannot be read is no reason to refuse the journal: all of it is analyzed anyway.
+fn asked(connection: &Connection) -> rusqlite::Result<Vec<(CheckpointId, Digest)>> {
+    let text = fact(connection, "asked")?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+}
+
 /// Reads all that the journal remembers, from one consistent state.
 pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
     let read = connection.unchecked_transaction()?;
@@ -294,6 +307,7 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
         last_seq: last_seq(&read)?,
         // What is no time is no pause that could be shown, and no reason to refuse the journal.
         paused: fact(&read, "paused")?.as_deref().and_then(Moment::parse),
+        asked: asked(&read)?,
         runs: rows(&read, "runs", "SELECT run, body FROM runs ORDER BY id", |row| {
             Ok(KnownRun { run: run_id(row, 0)?, ..body::<KnownRun>(row, 1)? })
         })?,

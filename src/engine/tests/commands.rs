@@ -93,6 +93,8 @@ fn a_checkpoint_that_was_asked_for_goes_before_all_others() {
     let waiting: Vec<&str> =
         waiting.iter().filter_map(|one| Some(one.split_once(':')?.0)).collect();
     assert_eq!(waiting, ["checkpoint-40", "checkpoint-20", "final", "checkpoint-60"]);
+    play.restart();
+    play.show_complete(RUN, &["checkpoint-20", "checkpoint-40", "checkpoint-60", "final"]);
     play.ask(Order::Resume).unwrap();
     for expected in ["checkpoint-40", "checkpoint-20", "final", "checkpoint-60"] {
         assert_eq!(play.names(), [expected]);
@@ -161,6 +163,59 @@ fn a_failure_that_waits_is_tried_at_once_and_counts_anew() {
     play.restart();
     play.show_complete(RUN, &["checkpoint-20"]);
     assert_eq!(play.orders[0].attempt, 1);
+}
+
+#[test]
+fn hourly_attempts_go_on_for_a_day_and_then_it_is_final() {
+    let mut play = Play::new();
+    play.show_complete(RUN, &["checkpoint-20"]);
+    let began = play.now;
+    let mut attempts = 0;
+    while play.journal.memory.observations.is_empty() {
+        if play.orders.is_empty() {
+            // Never sooner than said, and not later than the next tick after it.
+            let reason = play.reasons().remove(0);
+            assert!(reason.contains("failed (hub), next try at"), "{reason}");
+            play.later(5);
+        } else {
+            attempts += 1;
+            assert_eq!(play.orders[0].attempt, attempts);
+            play.end(failed(FailureClass::Hub));
+        }
+    }
+    // The first one, two quick ones, and one for each hour of the day.
+    assert_eq!(attempts, 1 + 2 + 23);
+    let lasted = play.now.since(began.timestamp());
+    let hours = Duration::from_hours(23)..Duration::from_hours(24);
+    assert!(hours.contains(&lasted), "{lasted:?}");
+    assert_eq!(play.newest().note, "hub");
+}
+
+#[test]
+fn side_by_side_analyses_are_limited_and_a_final_model_still_waits_for_its_twin() {
+    let mut play = Play::new();
+    let mut settings = (*play.world.settings).clone();
+    settings.analysis.max_concurrent = 2;
+    play.event(Event::Reloaded(Arc::new(settings), Vec::new()));
+    let shared = with_weights("forty", "same");
+    play.show(
+        RUN,
+        &[
+            ("checkpoint-20", complete("twenty")),
+            ("checkpoint-40", shared),
+            ("checkpoint-30", complete("thirty")),
+            ("final", with_weights("last", "same")),
+        ],
+    );
+    assert_eq!(play.names(), ["checkpoint-40", "checkpoint-20"]);
+    let final_waits = "final: its weights may be those of checkpoint-40, which goes first";
+    assert_eq!(
+        play.reasons(),
+        [final_waits, "checkpoint-30: its turn comes after those before it"]
+    );
+    play.end(reported(20.0));
+    assert_eq!(play.names(), ["checkpoint-20", "final"]);
+    assert!(play.orders[1].twin.is_some());
 }
 
 #[test]

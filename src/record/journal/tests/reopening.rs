@@ -17,6 +17,18 @@ fn a_pause_is_remembered_until_it_is_ended() {
 }
 
 #[test]
+fn what_a_person_wants_first_is_remembered_in_its_order() {
+    let project = Project::new();
+    let mut journal = project.journal();
+    let first = (checkpoint(DIFFUSION, "checkpoint-40"), digest("b"));
+    let second = (checkpoint(DIFFUSION, "final"), digest("c"));
+    for asked in [vec![second.clone()], vec![first, second], Vec::new()] {
+        journal.commit(&changes(vec![Change::Asked(asked.clone())]), now()).unwrap();
+        assert_eq!(project.reader().memory().unwrap().asked, asked);
+    }
+}
+
+#[test]
 fn a_reopened_content_gets_one_more_observation_and_keeps_the_first() {
     let project = Project::new();
     let mut journal = project.journal();

@@ -50,9 +50,10 @@ impl std::fmt::Debug for DeviceHold {
     }
 }
 
-/// Chooses a device for an analysis that starts now. Answers within a limit of its own.
+/// Chooses a device for an analysis that starts now and says so within a limit of its own. The
+/// embedded probe (`is_probe` of the program) computes on no GPU.
 pub type ChooseDevice =
-    Arc<dyn Fn() -> std::pin::Pin<Box<dyn Future<Output = DeviceHold> + Send>> + Send + Sync>;
+    Arc<dyn Fn(bool) -> std::pin::Pin<Box<dyn Future<Output = DeviceHold> + Send>> + Send + Sync>;
 
 /// Where analyses work, and with what.
 #[derive(Clone)]
@@ -168,7 +169,7 @@ async fn carry_out(
     .map_err(|error| Stop::Disk(format!("cannot make the report folder: {error}")))?;
     // Asked last: memory that is free now may be the trainer's in a minute.
     let device = tokio::select! {
-        device = (workshop.choose_device)() => device,
+        device = (workshop.choose_device)(order.program.is_probe) => device,
         // A driver that hangs must not hold up the stop; the result is *interrupted* anyway.
         () = stop.asked() => return Err(Stop::Changed),
     };

@@ -55,9 +55,12 @@ impl Devices {
     pub(super) fn chooser(&self, settings: &AnalysisSettings) -> ChooseDevice {
         let (gpus, leased) = (self.gpus.clone(), Arc::clone(&self.leased));
         let (wish, min_free) = (settings.device, settings.min_free_gpu_memory);
-        Arc::new(move || {
+        Arc::new(move |is_probe| {
             let (gpus, leased) = (gpus.clone(), Arc::clone(&leased));
             Box::pin(async move {
+                if is_probe {
+                    return DeviceHold { choice: device::for_probe(), lease: Box::new(()) };
+                }
                 let reading = match wish {
                     Device::Cpu => GpuReading::default(),
                     Device::Auto | Device::Cuda(_) => gpus.read().await,

@@ -112,7 +112,7 @@ fn why_no_driver(error: &NvmlError) -> String {
 fn read_gpu(nvml: &Nvml, index: u32) -> GpuStatus {
     let lost = |error: NvmlError| GpuStatus {
         index,
-        problem: Some(error.to_string()),
+        problem: Some(why_not(&error)),
         ..GpuStatus::default()
     };
     match nvml.device_by_index(index) {
@@ -121,11 +121,19 @@ fn read_gpu(nvml: &Nvml, index: u32) -> GpuStatus {
     }
 }
 
+/// What happens most is said in the words of the driver's own tools.
+fn why_not(error: &NvmlError) -> String {
+    match error {
+        NvmlError::GpuLost => "it has fallen off the bus; reset it or restart the host".to_owned(),
+        error => error.to_string(),
+    }
+}
+
 fn read_device(device: &Device<'_>, index: u32) -> Result<GpuStatus, NvmlError> {
     let memory = device.memory_info();
     let utilization = device.utilization_rates().ok();
     let problem = match &memory {
-        Err(error) => Some(error.to_string()),
+        Err(error) => Some(why_not(error)),
         Ok(_) if is_divided(device) => Some("it is divided into MIG instances".to_owned()),
         Ok(_) => None,
     };

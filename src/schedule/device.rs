@@ -44,6 +44,11 @@ pub fn choose(
     }
 }
 
+/// Returns the device of the embedded probe.
+pub fn for_probe() -> DeviceChoice {
+    cpu("the embedded probe needs no GPU")
+}
+
 fn no_gpu(reading: &GpuReading, refusals: Vec<Result<&GpuStatus, String>>) -> String {
     if reading.gpus.is_empty() {
         return reading.note.clone().unwrap_or_else(|| "there is no GPU".to_owned());

@@ -93,7 +93,7 @@ fn an_analysis_gets_the_gpu_that_nobody_uses_and_else_the_cpu() {
     assert_eq!(gpus[0]["processes"], serde_json::json!([4711, 4712]));
     assert_eq!(gpus[0]["memory_used"], 38000_u64 << 20);
     assert_eq!(gpus[0]["utilization"], 0.98);
-    assert!(gpus[1]["problem"].as_str().unwrap().contains("fell off the bus"), "{gpus}");
+    assert!(gpus[1]["problem"].as_str().unwrap().contains("fallen off the bus"), "{gpus}");
     assert_eq!(gpus[1]["memory_used"], Value::Null);
     project.save(RUN, 20);
     daemon.wait_for_observations(1);
@@ -107,7 +107,7 @@ fn an_analysis_gets_the_gpu_that_nobody_uses_and_else_the_cpu() {
     let why = stored_conditions(&project);
     for part in [
         "cpu: GPU 0 is used by 2 processes",
-        "GPU 1 cannot be used (device fell off the bus",
+        "GPU 1 cannot be used (it has fallen off the bus",
         "GPU 2 has only 2.8 GiB of 4.0 GiB free",
         "GPU 3 is used by process 4713",
     ] {

@@ -94,6 +94,7 @@ fn happenings_of_checkpoints() -> Vec<Case> {
             retry_at: Some(text("2026-02-25T15:03:07+01:00")),
             failing_checkpoints: 3,
             evidence: text("signal 9"),
+            conditions: vec![text("pinned"), text("cpu: no NVIDIA driver")],
         }),
         at(Happening::Verdict {
             verdict: Verdict::Fail,

@@ -6,7 +6,7 @@ use crate::model::ids::CheckpointId;
 
 impl Play {
     /// Asks for something and returns the answer.
-    fn ask(&mut self, order: Order) -> Answer {
+    pub(super) fn ask(&mut self, order: Order) -> Answer {
         self.answer = None;
         self.event(Event::Command(1, order));
         self.answer.take().unwrap_or_else(|| Err("no answer".to_owned()))
@@ -45,6 +45,17 @@ impl Play {
         let checkpoints = [("checkpoint-20", complete(run)), ("checkpoint-40", complete("forty"))];
         let sighting = self.sighting(run, &checkpoints, newest);
         self.event(Event::Run(sighting));
+    }
+}
+
+/// Returns one of the orders that there are, about a checkpoint of the run.
+pub(super) fn order(which: u8, name: &str) -> Order {
+    match which {
+        0 => Order::Pause,
+        1 | 2 => Order::Resume,
+        3 => Order::Analyze(id(RUN, name)),
+        4 => Order::Retry(id(RUN, name)),
+        _ => Order::Adopt(Whom::All),
     }
 }
 

@@ -367,8 +367,9 @@ pub(super) fn translate(seen: WatchEvent) -> Event {
 
 /// One line for systemd and the log.
 fn summary(status: &Status) -> String {
+    let paused = if status.paused.is_some() { "paused; " } else { "" };
     format!(
-        "{} runs, {} queued, {} running, {} documents pending, {} problems",
+        "{paused}{} runs, {} queued, {} running, {} documents pending, {} problems",
         status.runs.len(),
         status.queue.len(),
         status.running.len(),

@@ -122,6 +122,29 @@ fn an_analysis_gets_the_gpu_that_nobody_uses_and_else_the_cpu() {
 }
 
 #[test]
+fn a_driver_that_is_reset_or_updated_is_no_gpu_for_as_long_as_that_takes() {
+    let Some(library) = library() else { return };
+    let project = Project::new();
+    let free = "gpu GPU-aaaa T4 10 16000 0";
+    play(&project, &[free]);
+    let daemon = start(&project, library);
+    for (step, lines, device, reason) in [
+        (20, [free, ""], "gpu=GPU-aaaa ", "cuda:0 (T4, GPU-aaaa)"),
+        (40, ["init 18", ""], "gpu= ", "driver/library version mismatch"),
+        (60, ["lost 16", "lost 16"], "gpu= ", "requires a reset"),
+        (80, [free, ""], "gpu=GPU-aaaa ", "cuda:0 (T4, GPU-aaaa)"),
+    ] {
+        play(&project, &lines);
+        project.save(RUN, step);
+        daemon.wait_for_observations(step / 20);
+        assert!(conditions(&daemon).contains(reason), "{step}: {}", conditions(&daemon));
+        let given = given(&project).pop().unwrap();
+        assert!(given.contains(device), "{step}: {given}");
+    }
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn a_configured_number_is_handed_on_by_uuid() {
     let Some(library) = library() else { return };
     let project = Project::new();

@@ -174,12 +174,17 @@ fn old_runs_are_listed_until_they_are_adopted() {
         runs.len() == 2 && runs.iter().all(|run| run["state"] == "old")
     });
     assert_eq!(status["queue"].as_array().unwrap().len(), 0);
+    assert_eq!(project.log(), "", "old runs get no row");
     assert!(refused(&project, &["adopt", "no_such_run"]).contains("there is no run"));
     let folder = project.path("Cache/Training").join(RUN);
     let adopted = project.run(&["adopt", folder.to_str().unwrap()]);
     assert_eq!((code(&adopted), out(&adopted).as_str()), (0, "1 run adopted\n"));
     daemon.wait_for_observations(1);
     assert_eq!(project.observations().len(), 1);
+    let runs = project.log();
+    let (runs, _) = runs.split_once("## Checkpoint Observations").unwrap();
+    assert!(runs.contains(&format!("`{RUN}`")), "{runs}");
+    assert!(!runs.contains("perceiver_mlm"), "{runs}");
     daemon.kill();
     // Adopting and the first analysis outlive the daemon; the other run is still old.
     let daemon = project.start();

@@ -50,10 +50,11 @@ impl std::fmt::Debug for DeviceHold {
     }
 }
 
-/// Chooses a device for an analysis that starts now and says so within a limit of its own. The
-/// embedded probe (`is_probe` of the program) computes on no GPU.
-pub type ChooseDevice =
-    Arc<dyn Fn(bool) -> std::pin::Pin<Box<dyn Future<Output = DeviceHold> + Send>> + Send + Sync>;
+/// The device that comes to be chosen, within a limit of time of its own.
+pub type FutureDevice = std::pin::Pin<Box<dyn Future<Output = DeviceHold> + Send>>;
+
+/// Chooses a device for an order that starts now.
+pub type ChooseDevice = Arc<dyn Fn(&AnalysisOrder) -> FutureDevice + Send + Sync>;
 
 /// Where analyses work, and with what.
 #[derive(Clone)]
@@ -169,7 +170,7 @@ async fn carry_out(
     .map_err(|error| Stop::Disk(format!("cannot make the report folder: {error}")))?;
     // Asked last: memory that is free now may be the trainer's in a minute.
     let device = tokio::select! {
-        device = (workshop.choose_device)(order.program.is_probe) => device,
+        device = (workshop.choose_device)(order) => device,
         // A driver that hangs must not hold up the stop; the result is *interrupted* anyway.
         () = stop.asked() => return Err(Stop::Changed),
     };

@@ -76,6 +76,13 @@ pub enum Event {
     Program(Box<ProgramFacts>, Readiness),
     /// What a run's own files say of it.
     RunFacts(RunId, RunFacts),
+    /// A device was chosen for a running order, and why this one.
+    Placed {
+        /// The order's number.
+        number: u64,
+        /// Device and reason.
+        device: String,
+    },
     /// An order came to its end.
     Analyzed(Box<AnalysisOutcome>),
     /// A transaction is durable; the last sequence number.
@@ -170,6 +177,11 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             world.readiness = readiness;
         }
         Event::RunFacts(run, facts) => documents::run_facts(world, &run, facts, out),
+        Event::Placed { number, device } => {
+            if let Some(running) = world.running.iter_mut().find(|one| one.number == number) {
+                running.device = Some(device);
+            }
+        }
         Event::Analyzed(outcome) => {
             outcome::analyzed(world, *outcome, now, out);
             absence::conclude_leftovers(world, now, out);

@@ -106,10 +106,10 @@ async fn list(common: &Common, json: bool, output: &mut Output) -> Outcome {
 
 fn lines(status: &Status) -> Vec<String> {
     let paused = status.paused.iter().map(|since| format!("paused since {since}"));
-    let running = status
-        .running
-        .iter()
-        .map(|one| format!("{}/{}: running since {}", one.run, one.checkpoint, one.since));
+    let running = status.running.iter().map(|one| {
+        let device = one.device.as_ref().map_or_else(String::new, |device| format!(", {device}"));
+        format!("{}/{}: running since {}{device}", one.run, one.checkpoint, one.since)
+    });
     let waiting =
         status.queue.iter().map(|one| format!("{}/{}: {}", one.run, one.checkpoint, one.reason));
     let pending: u64 = status.runs.iter().map(|run| run.checkpoints.pending).sum();
@@ -143,6 +143,7 @@ mod tests {
                 checkpoint: text("final"),
                 since: text("t"),
                 attempt: 1,
+                device: Some(text("cpu: why")),
             }],
             queue: vec![Queued { run: text("b"), checkpoint: text("c-1"), reason: text("paused") }],
             ..Status::default()
@@ -151,7 +152,7 @@ mod tests {
             lines(&status),
             [
                 "paused since 2026-02-25T14:03:07+01:00",
-                "a/final: running since t",
+                "a/final: running since t, cpu: why",
                 "b/c-1: paused",
                 "and 2 more"
             ]

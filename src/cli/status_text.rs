@@ -93,7 +93,8 @@ fn machinery(status: &Status, now: Option<Moment>) -> Vec<Line> {
             attempt => format!(", attempt {attempt}"),
         };
         let since = lasting(&running.since, now);
-        let what = format!("{}/{} {since}{attempt}", running.run, running.checkpoint);
+        let device = running.device.as_ref().map_or_else(String::new, |on| format!(", {on}"));
+        let what = format!("{}/{} {since}{attempt}{device}", running.run, running.checkpoint);
         lines.push(named("running").with(Tint::Plain, &what));
     }
     if let Some(since) = &status.paused {

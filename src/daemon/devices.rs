@@ -4,8 +4,12 @@
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::mpsc;
+
 use crate::analyze::{ChooseDevice, DeviceHold};
+use crate::engine::Event;
 use crate::host::gpus::{self, Gpus};
+use crate::model::device::DeviceChoice;
 use crate::model::status::GpuReading;
 use crate::schedule::device;
 use crate::settings::{AnalysisSettings, Device};
@@ -16,10 +20,12 @@ use super::workers::Workers;
 type Leased = Arc<Mutex<BTreeSet<String>>>;
 
 /// What all choices share.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(super) struct Devices {
     gpus: Gpus,
     leased: Leased,
+    /// Where each choice is told.
+    news: Option<mpsc::Sender<Event>>,
 }
 
 impl Devices {
@@ -27,13 +33,13 @@ impl Devices {
     ///
     /// # Errors
     /// The thread cannot be started.
-    pub(super) fn start(workers: &mut Workers) -> anyhow::Result<Self> {
+    pub(super) fn start(workers: &mut Workers, news: mpsc::Sender<Event>) -> anyhow::Result<Self> {
         let (gpus, asked) = Gpus::new();
         workers.spawn_looker("gpus", move || {
             gpus::serve(asked);
             Ok(())
         })?;
-        Ok(Self { gpus, leased: Leased::default() })
+        Ok(Self { gpus, leased: Leased::default(), news: Some(news) })
     }
 
     /// Has the GPUs read by a thread that ends with this value, for a command.
@@ -43,7 +49,7 @@ impl Devices {
     pub(super) fn on_a_thread() -> std::io::Result<Self> {
         let (gpus, asked) = Gpus::new();
         std::thread::Builder::new().name("gpus".to_owned()).spawn(move || gpus::serve(asked))?;
-        Ok(Self { gpus, leased: Leased::default() })
+        Ok(Self { gpus, leased: Leased::default(), news: None })
     }
 
     /// Returns what asks for readings.
@@ -51,24 +57,49 @@ impl Devices {
         self.gpus.clone()
     }
 
+    /// Chooses the device for an analysis that would start now, and leases nothing for longer.
+    pub(super) async fn choose(&self, settings: &AnalysisSettings, is_probe: bool) -> DeviceChoice {
+        let (gpus, leased) = (self.gpus.clone(), Arc::clone(&self.leased));
+        choose(settings.device, settings.min_free_gpu_memory, is_probe, gpus, leased).await.choice
+    }
+
     /// Returns how analyses under these settings choose.
     pub(super) fn chooser(&self, settings: &AnalysisSettings) -> ChooseDevice {
-        let (gpus, leased) = (self.gpus.clone(), Arc::clone(&self.leased));
+        let own = self.clone();
         let (wish, min_free) = (settings.device, settings.min_free_gpu_memory);
-        Arc::new(move |is_probe| {
-            let (gpus, leased) = (gpus.clone(), Arc::clone(&leased));
+        Arc::new(move |order| {
+            let own = own.clone();
+            let (number, is_probe) = (order.number, order.program.is_probe);
             Box::pin(async move {
-                if is_probe {
-                    return DeviceHold { choice: device::for_probe(), lease: Box::new(()) };
+                let hold = choose(wish, min_free, is_probe, own.gpus, own.leased).await;
+                let device = hold.choice.reason.clone();
+                if let Some(news) = own.news
+                    && news.try_send(Event::Placed { number, device }).is_err()
+                {
+                    // It stands in the event of the analysis' end as well.
+                    tracing::debug!(number, "no room to say where an analysis computes");
                 }
-                let reading = match wish {
-                    Device::Cpu => GpuReading::default(),
-                    Device::Auto | Device::Cuda(_) => gpus.read().await,
-                };
-                hold(wish, min_free, &reading, leased)
+                hold
             })
         })
     }
+}
+
+async fn choose(
+    wish: Device,
+    min_free: u64,
+    is_probe: bool,
+    gpus: Gpus,
+    leased: Leased,
+) -> DeviceHold {
+    if is_probe {
+        return DeviceHold { choice: device::for_probe(), lease: Box::new(()) };
+    }
+    let reading = match wish {
+        Device::Cpu => GpuReading::default(),
+        Device::Auto | Device::Cuda(_) => gpus.read().await,
+    };
+    hold(wish, min_free, &reading, leased)
 }
 
 /// Chooses and leases in one step, so that two analyses that start together get two devices.

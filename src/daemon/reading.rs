@@ -197,10 +197,8 @@ impl Prepared {
 
     /// Says what would be run now: the command line, the device, then the environment.
     pub async fn describe(&self, settings: &Settings) -> anyhow::Result<Vec<String>> {
-        let device =
-            (Devices::on_a_thread()?.chooser(&settings.analysis))(self.order.program.is_probe)
-                .await
-                .choice;
+        let is_probe = self.order.program.is_probe;
+        let device = Devices::on_a_thread()?.choose(&settings.analysis, is_probe).await;
         let json = "<a temporary folder>/report.json";
         let program = &self.order.program;
         let redacted = |line: String| redact_with(&line, &program.secrets);

@@ -107,7 +107,7 @@ fn wire(
     let inbox = Arc::new(Inbox::default());
     let publisher = Publisher::new(memory.last_seq);
     let (snapshots, latest) = state::channel(Arc::new(Status::default()));
-    let devices = Devices::start(&mut workers)?;
+    let devices = Devices::start(&mut workers, news_sender.clone())?;
     let helpers = {
         let settings = Arc::clone(settings);
         let surroundings = Surroundings { open_files, ..surroundings(&memory) };

@@ -182,6 +182,7 @@ fn start(
         failing_since,
         protocol: order.program.protocol.clone(),
         model_type: order.program.model_type.clone(),
+        device: None,
         since: now,
     });
     world.next_order += 1;

@@ -249,6 +249,7 @@ pub(super) fn give_up_vanished(
         failing_since: Some(since),
         protocol: program.map(|program| program.protocol.clone()).unwrap_or_default(),
         model_type: None,
+        device: None,
         since: now,
     };
     let outcome = AnalysisOutcome {

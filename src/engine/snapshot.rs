@@ -61,6 +61,7 @@ fn running(one: &super::world::Running) -> RunningAnalysis {
         checkpoint: one.checkpoint.name.to_string(),
         since: one.since.whole_seconds().to_string(),
         attempt: one.attempt,
+        device: one.device.clone(),
     }
 }
 

@@ -115,6 +115,8 @@ pub(crate) struct Running {
     pub(crate) failing_since: Option<crate::model::Timestamp>,
     pub(crate) protocol: String,
     pub(crate) model_type: Option<String>,
+    /// Where it computes and why, once that is chosen.
+    pub(crate) device: Option<String>,
     pub(crate) since: Moment,
 }
 

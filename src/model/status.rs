@@ -136,6 +136,8 @@ pub struct RunningAnalysis {
     pub since: String,
     /// The first attempt is 1.
     pub attempt: u32,
+    /// Where it computes and why; unknown until that is chosen.
+    pub device: Option<String>,
 }
 
 /// How the training folder is watched.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Daemon, Project};
+use crate::support::{Daemon, FakeReport, Project};
 
 const RUN: &str = "diffusion_H64L2C128D2_20261123_063802";
 
@@ -85,6 +85,8 @@ fn an_analysis_gets_the_gpu_that_nobody_uses_and_else_the_cpu() {
     let full = "gpu GPU-cccc NVIDIA_A100 38000 40960 0";
     play(&project, &[training, lost, full, "gpu GPU-dddd NVIDIA_A100 450 40960 0"]);
     let daemon = start(&project, library);
+    project.script_file("checkpoint-20", "slow", "1");
+    project.script("checkpoint-20", FakeReport::healthy());
     let status = daemon.wait_until("the GPUs", |status| {
         status["host"]["gpus"].as_array().is_some_and(|gpus| gpus.len() == 4)
     });
@@ -96,6 +98,10 @@ fn an_analysis_gets_the_gpu_that_nobody_uses_and_else_the_cpu() {
     assert!(gpus[1]["problem"].as_str().unwrap().contains("fallen off the bus"), "{gpus}");
     assert_eq!(gpus[1]["memory_used"], Value::Null);
     project.save(RUN, 20);
+    let running = daemon.wait_until("where it runs", |status| {
+        status["running"][0]["device"].as_str().is_some_and(|device| device.contains("GPU-dddd"))
+    });
+    assert_eq!(running["running"][0]["checkpoint"], "checkpoint-20");
     daemon.wait_for_observations(1);
     let reason = "cuda:3 (NVIDIA A100, GPU-dddd): nobody computes on it, 39.5 GiB free";
     assert!(conditions(&daemon).contains(reason), "{}", conditions(&daemon));

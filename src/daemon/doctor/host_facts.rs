@@ -78,7 +78,7 @@ pub(super) async fn gpus(settings: &Settings) -> Check {
         Err(error) => return Check::warning(name, error.to_string(), "raise the limit of threads"),
     };
     let GpuReading { gpus, note } = devices.gpus().read().await;
-    let choice = (devices.chooser(&settings.analysis))(false).await.choice.reason;
+    let choice = devices.choose(&settings.analysis, false).await.reason;
     let seen = note.unwrap_or_else(|| format!("{} GPUs", gpus.len()));
     let found = format!("{seen}; now an analysis would get {choice}");
     if gpus.iter().any(|gpu| gpu.problem.is_some()) {

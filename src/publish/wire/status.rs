@@ -182,6 +182,8 @@ pub struct Running {
     pub since: String,
     /// The first attempt is 1.
     pub attempt: u32,
+    /// Where it computes and why; unknown until that is chosen.
+    pub device: Option<String>,
 }
 
 /// Documents pending or held.

@@ -174,6 +174,7 @@ fn full_status() -> model::status::Status {
             checkpoint: text("checkpoint-4000"),
             since: at(),
             attempt: 1,
+            device: Some(text("cpu: no NVIDIA driver")),
         }],
         documents: DocumentsState {
             pending: 2,

@@ -109,6 +109,7 @@ impl From<&model::RunningAnalysis> for Running {
             checkpoint: running.checkpoint.clone(),
             since: running.since.clone(),
             attempt: running.attempt,
+            device: running.device.clone(),
         }
     }
 }

@@ -58,16 +58,20 @@ impl Check {
 
 /// Looks at everything that the daemon needs, in the order in which it needs it.
 pub async fn examine(settings: &Settings) -> Vec<Check> {
-    let root = files::root(settings);
+    let files = |name, limit, work: fn(&Settings) -> Check| {
+        let settings = settings.clone();
+        look(name, limit, move || work(&settings))
+    };
+    let root = files("root", QUICK, files::root).await;
     let may_run = root.state != State::Problem;
     let (training, state, journal, git, log, reports, watch) = tokio::join!(
-        look("training", SCAN, settings, files::training),
-        look("state", QUICK, settings, files::state),
-        look("journal", QUICK, settings, files::journal),
-        look("git", QUICK, settings, files::git),
-        look("log", QUICK, settings, files::log),
-        look("reports", QUICK, settings, files::reports),
-        look("inotify", QUICK, settings, host_facts::inotify),
+        files("training", SCAN, files::training),
+        files("state", QUICK, files::state),
+        files("journal", QUICK, files::journal),
+        files("git", QUICK, files::git),
+        files("log", QUICK, files::log),
+        files("reports", QUICK, files::reports),
+        files("inotify", QUICK, host_facts::inotify),
     );
     let (analysis, gpus, socket) = tokio::join!(
         host_facts::analysis(settings, may_run),
@@ -83,18 +87,16 @@ pub async fn examine(settings: &Settings) -> Vec<Check> {
 async fn look(
     name: &'static str,
     limit: Duration,
-    settings: &Settings,
-    work: fn(&Settings) -> Check,
+    work: impl FnOnce() -> Check + Send + 'static,
 ) -> Check {
-    let settings = settings.clone();
-    let work = tokio::task::spawn_blocking(move || work(&settings));
-    match timeout(limit, work).await {
+    match timeout(limit, tokio::task::spawn_blocking(work)).await {
         Ok(Ok(check)) => check,
         Ok(Err(error)) => Check::problem(name, error.to_string(), "report this as a bug"),
-        Err(_) => Check::problem(
-            name,
-            format!("the disk did not answer within {} s", limit.as_secs()),
-            "look at its mount, and at the kernel's log",
-        ),
+        Err(_) => hangs(name, limit),
     }
+}
+
+fn hangs(name: &'static str, limit: Duration) -> Check {
+    let found = format!("the disk did not answer within {} s", limit.as_secs());
+    Check::problem(name, found, "look at its mount, and at the kernel's log")
 }

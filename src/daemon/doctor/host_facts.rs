@@ -1,10 +1,12 @@
 //! Looks at what the host offers: the analysis program, GPUs, inotify, a running daemon.
 
 use std::path::Path;
+use std::time::Duration;
 
 use rustix::fs::inotify;
+use tokio::time::timeout;
 
-use super::{Check, files};
+use super::{Check, QUICK, files, hangs, look};
 use crate::analyze::program;
 use crate::daemon::devices::Devices;
 use crate::daemon::{reading, setup};
@@ -13,61 +15,82 @@ use crate::model::status::{GpuReading, Readiness};
 use crate::publish::{Client, ClientError, wire::Subscription};
 use crate::settings::Settings;
 
+/// How long the self-test of the analysis may take; its imports have three minutes of their own.
+const SELF_TEST: Duration = Duration::from_mins(5);
 /// The kernel's limits of one user.
 const LIMITS: &str = "/proc/sys/fs/inotify";
 
 /// The analysis program by a self-test, its data set, and the caches that it writes.
 pub(super) async fn analysis(settings: &Settings, may_run: bool) -> Vec<Check> {
-    let name = "analysis";
     if !may_run {
         let advice = "see `root`";
-        return vec![Check::problem(name, "not tested: it would run as the wrong user", advice)];
+        let found = "not tested: it would run as the wrong user";
+        return vec![Check::problem("analysis", found, advice)];
     }
+    let Ok((facts, readiness)) = timeout(SELF_TEST, discover(settings)).await else {
+        return vec![hangs("analysis", SELF_TEST)];
+    };
+    let (kind, home) = (facts.kind, facts.environment.get("HF_HOME").cloned());
+    let mut checks = vec![self_test(readiness, kind)];
+    if kind == ProgramKind::Script {
+        let settings = settings.clone();
+        checks.push(look("dataset", QUICK, move || dataset(&settings)).await);
+    }
+    if let Some(home) = home {
+        checks.push(look("caches", QUICK, move || caches(&home)).await);
+    }
+    checks
+}
+
+async fn discover(settings: &Settings) -> (ProgramFacts, Readiness) {
+    let state = settings.paths.state.clone();
+    let memory = tokio::task::spawn_blocking(move || reading::memory(&state)).await;
     // A journal that cannot be read has a line of its own.
-    let memory = reading::memory(&settings.paths.state).ok().flatten().unwrap_or_default();
-    let surroundings = setup::surroundings(&memory);
-    let (facts, readiness) = program::discover(settings, &surroundings, None).await;
-    let test = match readiness {
+    let memory = memory.ok().and_then(Result::ok).flatten().unwrap_or_default();
+    program::discover(settings, &setup::surroundings(&memory), None).await
+}
+
+fn self_test(readiness: Readiness, kind: ProgramKind) -> Check {
+    let name = "analysis";
+    match readiness {
         Readiness::NotReady { problem } => {
             let advice = "set `analysis.python`, `analysis.dataset` or `analysis.command`, or mend \
                           what is missing";
             Check::problem(name, problem, advice)
         }
         Readiness::Checking => Check::problem(name, "the self-test did not end", "try again"),
-        Readiness::Ready { program } if facts.kind == ProgramKind::Probe => Check::warning(
+        Readiness::Ready { program } if kind == ProgramKind::Probe => Check::warning(
             name,
             program,
             "it measures weights, not representations; give the project its \
              `analysis/run_concept_analysis.py`, or set `analysis.command`",
         ),
         Readiness::Ready { program } => Check::fine(name, program),
-    };
-    let rest = [dataset(settings, &facts), caches(&facts)];
-    std::iter::once(test).chain(rest.into_iter().flatten()).collect()
+    }
 }
 
 /// Without a data set of its own the project's script streams one.
-fn dataset(settings: &Settings, facts: &ProgramFacts) -> Option<Check> {
-    if facts.kind != ProgramKind::Script {
-        return None;
-    }
-    Some(match program::dataset(settings) {
+fn dataset(settings: &Settings) -> Check {
+    match program::dataset(settings) {
         Some(dataset) => Check::fine("dataset", dataset),
         None => Check::warning(
             "dataset",
             "the script's own, which it streams from the hub",
             "set `analysis.dataset` to a local one: without a network every analysis fails",
         ),
-    })
+    }
 }
 
-fn caches(facts: &ProgramFacts) -> Option<Check> {
-    let home = facts.environment.get("HF_HOME")?;
+fn caches(home: &str) -> Check {
     let there = files::nearest(Path::new(home));
-    let error = files::may_write(there).err()?;
-    let found =
-        format!("`HF_HOME` is `{home}`, and `{}` cannot be written: {error}", there.display());
-    Some(Check::warning("caches", found, "let this user write it, or set HF_HOME in `env_file`"))
+    match files::may_write(there) {
+        Ok(()) => Check::fine("caches", format!("`HF_HOME` is `{home}`")),
+        Err(error) => Check::warning(
+            "caches",
+            format!("`HF_HOME` is `{home}`, and `{}` cannot be written: {error}", there.display()),
+            "let this user write it, or set HF_HOME in `env_file`",
+        ),
+    }
 }
 
 /// The GPUs, and which device an analysis would get now. The CPU is no problem.
@@ -134,7 +157,10 @@ pub(super) async fn socket(settings: &Settings) -> Check {
         Err(error) if !error.is_unreachable() => {
             Check::problem(name, error.to_string(), "stop what serves it, or set another one")
         }
-        Err(_) => could_serve(path),
+        Err(_) => {
+            let path = path.clone();
+            look(name, QUICK, move || could_serve(&path)).await
+        }
     }
 }
 

@@ -110,9 +110,14 @@ impl Answers {
         }
     }
 
+    /// Returns whether so many durable transactions allow an answer.
+    pub(super) fn are_due(&self, durable: u64) -> bool {
+        self.due.front().is_some_and(|(transactions, ..)| *transactions <= durable)
+    }
+
     /// Gives the answers that so many durable transactions allow.
     pub(super) fn give(&mut self, durable: u64) {
-        while self.due.front().is_some_and(|(transactions, ..)| *transactions <= durable) {
+        while self.are_due(durable) {
             if let Some((_, reply, answer)) = self.due.pop_front() {
                 // A client that left needs no answer.
                 drop(reply.send(answer));

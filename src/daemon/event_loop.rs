@@ -90,8 +90,6 @@ pub(super) async fn turn(house: House, options: &Options) -> Result<(), Fatal> {
                 tracing::info!(?order, "asked for by a client");
                 let number = own.answers.expect(reply);
                 own.happened(Event::Command(number, order));
-                // Who has the answer and looks at the status must see what was done.
-                own.publish_snapshot();
             }
             Turn::Asked(Asked::Reload) => reload::reload(&mut own, options),
             Turn::Asked(Asked::Summary) => own.log_summary(),
@@ -195,7 +193,7 @@ impl Loop {
                 // Everything that was decided before it is asked for or in the backlog by now.
                 let after = self.asked + self.backlog.len() as u64;
                 self.answers.put_off(number, answer, after);
-                self.answers.give(self.answered);
+                self.give_answers();
             }
         }
     }
@@ -226,9 +224,9 @@ impl Loop {
                     self.answered += 1;
                     self.unanswered.pop_front();
                 }
-                self.answers.give(self.answered);
                 self.house.publisher.publish(&recorded);
                 self.handle(Event::Recorded(recorded.last_seq()));
+                self.give_answers();
                 self.send_backlog();
             }
             Output::Refused { reason, .. } => {
@@ -245,6 +243,15 @@ impl Loop {
         }
         self.mark_dirty();
         None
+    }
+
+    /// Answers those commands whose changes are durable. Who has the answer and then looks at the
+    /// status must see what was done.
+    fn give_answers(&mut self) {
+        if self.answers.are_due(self.answered) {
+            self.publish_snapshot();
+            self.answers.give(self.answered);
+        }
     }
 
     fn publish_snapshot(&mut self) {

@@ -21,8 +21,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, AnalysisResult, FailureClass};
+use crate::model::device::DeviceChoice;
 use crate::model::measurement::FiniteWeights;
-use crate::settings::{Device, Launcher};
+use crate::settings::Launcher;
 use child::{ChildRun, Limits, Stop as StopRequest};
 use pin::Pin;
 use reports::{ProgramOutput, ReportFiles};
@@ -35,13 +36,33 @@ const DISK_LIMIT: Duration = Duration::from_mins(10);
 /// Returns a folder's signature as the scan computes it, to see that nothing changed.
 pub type SignatureOf = Arc<dyn Fn(&Path) -> std::io::Result<u64> + Send + Sync>;
 
+/// A device that was chosen for one analysis.
+pub struct DeviceHold {
+    /// Which one, and why.
+    pub choice: DeviceChoice,
+    /// Gives it back when it is dropped.
+    pub lease: Box<dyn Send>,
+}
+
+impl std::fmt::Debug for DeviceHold {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("DeviceHold").field("choice", &self.choice).finish_non_exhaustive()
+    }
+}
+
+/// The device that comes to be chosen, within a limit of time of its own.
+pub type FutureDevice = std::pin::Pin<Box<dyn Future<Output = DeviceHold> + Send>>;
+
+/// Chooses a device for an order that starts now.
+pub type ChooseDevice = Arc<dyn Fn(&AnalysisOrder) -> FutureDevice + Send + Sync>;
+
 /// Where analyses work, and with what.
 #[derive(Clone)]
 pub struct Workshop {
     /// Holds `pins/` and `reports/`.
     pub state: PathBuf,
-    /// Where the program may compute.
-    pub device: Device,
+    /// How the device is chosen.
+    pub choose_device: ChooseDevice,
     /// Where programs run.
     pub launcher: Launcher,
     /// Niceness of the program.
@@ -141,26 +162,20 @@ async fn carry_out(
             return Ok(AnalysisResult::SameWeights(twin.name));
         }
     }
-    let (visible_gpus, device) = device(workshop);
-    draft.conditions.push(device);
     let files = blocking({
         let (order, state) = (order.clone(), workshop.state.clone());
         move || ReportFiles::prepare(&order, &state)
     })
     .await
     .map_err(|error| Stop::Disk(format!("cannot make the report folder: {error}")))?;
-    let plan = child::Plan {
-        argv: order.program.argv(&pin.checkpoint.to_string_lossy(), &files.json.to_string_lossy()),
-        env: environment(order, visible_gpus),
-        working_directory: order.program.working_directory.clone(),
-        limits: Limits {
-            timeout: order.program.timeout,
-            kill_grace: order.program.kill_grace,
-            nice: workshop.nice,
-            open_files: workshop.open_files,
-        },
-        supervisor: workshop.supervisor.clone(),
+    // Asked last: memory that is free now may be the trainer's in a minute.
+    let device = tokio::select! {
+        device = (workshop.choose_device)(order) => device,
+        // A driver that hangs must not hold up the stop; the result is *interrupted* anyway.
+        () = stop.asked() => return Err(Stop::Changed),
     };
+    draft.conditions.push(device.choice.reason.clone());
+    let plan = plan(order, workshop, &pin, &files, &device.choice);
     // The weights are read beside the program, which needs seconds before it reads them itself.
     let weights = async {
         if draft.weights.is_some() {
@@ -169,6 +184,7 @@ async fn carry_out(
         read_weights(order, &pin, workshop.nice, stop).await.map(Some)
     };
     let (ran, weights) = tokio::join!(launcher::launch(workshop.launcher, plan, stop), weights);
+    drop(device);
     unchanged(order, workshop, &pin).await?;
     match weights {
         Ok(reading) => draft.weights = reading.or(draft.weights.take()),
@@ -256,19 +272,31 @@ async fn blocking<T: Send + 'static>(
     }
 }
 
-/// Chooses the device: the value of `CUDA_VISIBLE_DEVICES` and why. Without a reading of the GPUs
-/// `auto` is the CPU: the GPU is the trainer's.
-fn device(workshop: &Workshop) -> (String, String) {
-    match workshop.device {
-        Device::Cuda(index) => (index.to_string(), format!("cuda:{index}, as configured")),
-        Device::Cpu => (String::new(), "cpu, as configured".to_owned()),
-        Device::Auto => (String::new(), "cpu: this version does not read the GPUs".to_owned()),
+fn plan(
+    order: &AnalysisOrder,
+    workshop: &Workshop,
+    pin: &Pin,
+    files: &ReportFiles,
+    device: &DeviceChoice,
+) -> child::Plan {
+    let (checkpoint, json) = (pin.checkpoint.to_string_lossy(), files.json.to_string_lossy());
+    child::Plan {
+        argv: order.program.argv(&checkpoint, &json),
+        env: environment(order, device),
+        working_directory: order.program.working_directory.clone(),
+        limits: Limits {
+            timeout: order.program.timeout,
+            kill_grace: order.program.kill_grace,
+            nice: workshop.nice,
+            open_files: workshop.open_files,
+        },
+        supervisor: workshop.supervisor.clone(),
     }
 }
 
-fn environment(order: &AnalysisOrder, visible_gpus: String) -> BTreeMap<String, String> {
-    let device = ("CUDA_VISIBLE_DEVICES".to_owned(), visible_gpus);
-    order.program.env.clone().into_iter().chain([device]).collect()
+/// Returns the child's whole environment; the device's variables win.
+fn environment(order: &AnalysisOrder, device: &DeviceChoice) -> BTreeMap<String, String> {
+    order.program.env.clone().into_iter().chain(device.environment.iter().cloned()).collect()
 }
 
 /// Reads what a program left, keeps it, and makes a result of it.

@@ -2,15 +2,18 @@
 //! IO shell. The commands: one file each. They parse arguments, call the daemon's functions or the
 //! pure stages, print for people on stdout, log to stderr, and return an exit code.
 
+mod adopt;
 mod analyze;
 mod config;
 mod demo;
+mod doctor;
 mod explain;
 mod gate;
 mod interruption;
 mod output;
 mod parse;
 mod probe;
+mod queue;
 mod report;
 mod shell;
 mod status;
@@ -114,6 +117,12 @@ enum Command {
     Tail(tail::Arguments),
     /// Analyze one checkpoint now and print report and verdict; nothing is recorded
     Analyze(analyze::Arguments),
+    /// See and change what waits to be analyzed
+    Queue(queue::Arguments),
+    /// Have runs analyzed that were old at the first start
+    Adopt(adopt::Arguments),
+    /// Look at what would stop the work on this host, and say what to do
+    Doctor(doctor::Arguments),
     /// Say by exit code whether a run's newest verdict lets it be evaluated
     Gate(gate::Arguments),
     /// Write the report of a run, with a plot of rank and loss over steps
@@ -170,6 +179,9 @@ async fn run(arguments: Arguments) -> ExitCode {
         Command::Status(arguments) => status::run(&common, &arguments, &mut output).await,
         Command::Tail(arguments) => tail::run(&common, &arguments, &mut output).await,
         Command::Analyze(arguments) => analyze::run(&common, &arguments, &mut output).await,
+        Command::Queue(arguments) => queue::run(&common, &arguments, &mut output).await,
+        Command::Adopt(arguments) => adopt::run(&common, &arguments, &mut output).await,
+        Command::Doctor(arguments) => doctor::run(&common, &arguments, &mut output).await,
         Command::Gate(arguments) => gate::run(&common, &arguments, &mut output),
         Command::Report(arguments) => report::run(&common, &arguments, &mut output),
         Command::Probe(arguments) => probe::run(&arguments, &mut output),

@@ -3,6 +3,9 @@
 //! together, turns the event loop, carries out effects and supervises the workers.
 
 mod analyses;
+mod commands;
+mod devices;
+pub mod doctor;
 pub mod dry_run;
 mod event_loop;
 pub mod explaining;

@@ -138,6 +138,12 @@ pub fn observed(log: &[u8]) -> Vec<(String, String, String)> {
     observations::observed(log).map(|seen| (seen.time, seen.run, seen.checkpoint)).collect()
 }
 
+/// Returns how many tables of the log have a row for each run: those with a `Run ID` column that are
+/// not runscribe's own.
+pub fn run_tables(log: &[u8], headers: &HeaderNames) -> usize {
+    run_row::run_tables(log, headers).count()
+}
+
 /// Returns how the log's Machine column spells this host, or the host's name itself.
 pub fn machine_spelling(log: Option<&[u8]>, host: &str, headers: &HeaderNames) -> String {
     machine::spelling(log.unwrap_or_default(), host, headers)

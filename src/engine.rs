@@ -9,6 +9,7 @@
 //! - *Gone* is concluded only from a listing without error of the same training folder.
 
 mod absence;
+mod commands;
 mod dispatch;
 mod documents;
 mod failures;
@@ -26,10 +27,11 @@ use std::time::Duration;
 
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, ProgramFacts};
 use crate::model::checkpoint::{RunSighting, TrainingFolder};
+use crate::model::command::{Answer, Order};
 use crate::model::event::{Happening, NewEvent};
 use crate::model::ids::{CheckpointName, RunId};
 use crate::model::journal::{DocumentsState, RunFacts, Transaction};
-use crate::model::status::{HostStatus, Readiness};
+use crate::model::status::{GpuReading, HostStatus, Readiness};
 use crate::model::time::Moment;
 use crate::settings::Settings;
 
@@ -75,6 +77,13 @@ pub enum Event {
     Program(Box<ProgramFacts>, Readiness),
     /// What a run's own files say of it.
     RunFacts(RunId, RunFacts),
+    /// A device was chosen for a running order, and why this one.
+    Placed {
+        /// The order's number.
+        number: u64,
+        /// Device and reason.
+        device: String,
+    },
     /// An order came to its end.
     Analyzed(Box<AnalysisOutcome>),
     /// A transaction is durable; the last sequence number.
@@ -83,10 +92,14 @@ pub enum Event {
     CommitTrouble(Option<String>),
     /// The state of the documents.
     Documents(DocumentsState),
-    /// A reading of the host, and the daemon's own resident memory in bytes.
+    /// A reading of the host without its GPUs, and the daemon's own resident memory in bytes.
     Host(HostStatus, Option<u64>),
+    /// A reading of the GPUs.
+    Gpus(GpuReading),
     /// A new configuration, and the changed keys that need a restart.
     Reloaded(Arc<Settings>, Vec<String>),
+    /// A person asks for something; the number stands in the answer.
+    Command(u64, Order),
     /// Time has passed.
     Tick,
     /// The daemon was asked to stop.
@@ -107,6 +120,8 @@ pub enum Effect {
     RescanAll(String),
     /// Find out what a run's own files say of it.
     ReadRunFacts(RunId),
+    /// Answer a command, as soon as all that was recorded before is durable.
+    Answer(u64, Answer),
 }
 
 /// What one step decides, collected.
@@ -163,6 +178,11 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             world.readiness = readiness;
         }
         Event::RunFacts(run, facts) => documents::run_facts(world, &run, facts, out),
+        Event::Placed { number, device } => {
+            if let Some(running) = world.running.iter_mut().find(|one| one.number == number) {
+                running.device = Some(device);
+            }
+        }
         Event::Analyzed(outcome) => {
             outcome::analyzed(world, *outcome, now, out);
             absence::conclude_leftovers(world, now, out);
@@ -171,12 +191,20 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::CommitTrouble(problem) => commit_trouble(world, problem, out),
         Event::Documents(documents) => world.documents = documents,
         Event::Host(host, own_memory) => {
-            world.host = host;
+            let (gpus, gpu_note) = (world.host.gpus.split_off(0), world.host.gpu_note.take());
+            world.host = HostStatus { gpus, gpu_note, ..host };
             world.daemon.memory = own_memory;
+        }
+        Event::Gpus(GpuReading { gpus, note }) => {
+            (world.host.gpus, world.host.gpu_note) = (gpus, note);
         }
         Event::Reloaded(settings, needs_restart) => {
             world.settings = settings;
             out.daemon_event(now, Happening::ConfigReloaded { needs_restart });
+        }
+        Event::Command(number, order) => {
+            let answer = commands::carry_out(world, order, now, out);
+            out.effects.push(Effect::Answer(number, answer));
         }
         Event::Tick => {
             absence::report_stuck(world, now, out);

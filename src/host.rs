@@ -1,7 +1,8 @@
 #![expect(clippy::disallowed_methods, reason = "IO shell: reads the host and a run's own files")]
-//! IO shell. Readings of the host: memory, CPU, disk; and what a run's files outside its
+//! IO shell. Readings of the host: memory, CPU, disk, GPUs; and what a run's files outside its
 //! checkpoints say of it.
 
+pub mod gpus;
 pub mod run_files;
 
 use std::path::{Path, PathBuf};
@@ -31,7 +32,7 @@ impl Sampler {
         Self { system, training: training.to_owned(), own: sysinfo::get_current_pid().ok() }
     }
 
-    /// Returns a reading of the host and the daemon's own resident memory, in bytes. The CPU
+    /// Returns a reading of the host without its GPUs, and the daemon's own resident memory, in bytes. The CPU
     /// share is that since the last reading.
     pub fn read(&mut self) -> (HostStatus, Option<u64>) {
         let disk = disk_space(&self.training);
@@ -39,7 +40,6 @@ impl Sampler {
             name: host_name(),
             disk_free: disk.map(|disk| disk.0),
             disk_total: disk.map(|disk| disk.1),
-            gpu_note: Some("this version does not read the GPUs".to_owned()),
             ..HostStatus::default()
         };
         let Some(system) = &mut self.system else { return (status, None) };

@@ -4,6 +4,8 @@
 
 pub mod analysis;
 pub mod checkpoint;
+pub mod command;
+pub mod device;
 pub mod event;
 pub mod ids;
 pub mod journal;

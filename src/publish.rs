@@ -19,7 +19,7 @@ pub mod wire;
 
 pub use client::{Client, ClientError};
 pub use ring::{Publisher, RingLimits};
-pub use server::{HistoryRequest, Identity, Limits, Server};
+pub use server::{CommandRequest, HistoryRequest, Identity, Limits, Server};
 pub use socket::{BindError, BoundSocket, bind};
 
 #[cfg(test)]

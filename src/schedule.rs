@@ -1,10 +1,12 @@
-//! Pure. What to analyze next, with which command line and environment, and when to try again.
+//! Pure. What to analyze next, with which command line and environment, on which device, and when
+//! to try again.
 //!
 //! Order of the queue: final models first, then the newest checkpoint of each run, then the rest
 //! oldest first. Nothing here knows whether a file exists: what the host offers arrives as
 //! [`crate::model::analysis::ProgramFacts`].
 
 pub mod command;
+pub mod device;
 pub mod environment;
 pub mod queue;
 pub mod retry;

@@ -62,6 +62,14 @@ pub struct Stop {
 }
 
 impl Stop {
+    /// Waits until either is asked for. Cancel-safe.
+    pub async fn asked(&self) {
+        tokio::select! {
+            () = self.gently.cancelled() => {}
+            () = self.at_once.cancelled() => {}
+        }
+    }
+
     /// Whether either was asked for.
     pub fn is_asked(&self) -> bool {
         self.gently.is_cancelled() || self.at_once.is_cancelled()

@@ -9,7 +9,9 @@ use std::time::Duration;
 use sha2::{Digest as _, Sha256};
 
 use super::child::{self, ChildRun, Limits, Plan, Stop};
-use crate::model::analysis::{Ending, EnvironmentSources, ProgramFacts, ProgramKind};
+use crate::model::analysis::{
+    Ending, EnvironmentSources, ProgramFacts, ProgramKind, fill_placeholders,
+};
 use crate::model::ids::Digest;
 use crate::model::secrets::Secrets;
 use crate::model::status::Readiness;
@@ -168,12 +170,13 @@ fn command(
     if script.is_file() || surroundings.script_existed {
         let mut argv = words(&["{python}", SCRIPT, "--model_path", "{checkpoint}"]);
         argv.extend(words(&["--model_type", "{model_type}", "--output_json", "{output_json}"]));
-        if let Some(dataset) = dataset(settings) {
-            argv.extend(["--dataset".to_owned(), dataset]);
-        }
-        let missing = (!script.is_file()).then(|| {
+        let mut missing = (!script.is_file()).then(|| {
             format!("`{SCRIPT}` was there and is missing; restore it or set `analysis.command`")
         });
+        if let Some(dataset) = dataset(settings) {
+            missing = missing.or_else(|| missing_dataset(&dataset, &settings.paths.root));
+            argv.extend(["--dataset".to_owned(), dataset]);
+        }
         return (ProgramKind::Script, argv, missing);
     }
     let mut argv = vec![surroundings.executable.to_string_lossy().into_owned()];
@@ -182,13 +185,23 @@ fn command(
     (ProgramKind::Probe, argv, None)
 }
 
-fn dataset(settings: &Settings) -> Option<String> {
+/// Returns the data set that is passed on, if one is.
+pub fn dataset(settings: &Settings) -> Option<String> {
     let own = settings.paths.state.join("dataset");
     settings
         .analysis
         .dataset
         .clone()
         .or_else(|| own.exists().then(|| own.to_string_lossy().into_owned()))
+}
+
+/// Says so when a data set that is given as a path is not there. A name such as `user/set` may be one
+/// of the hub's, which only the script can find out.
+fn missing_dataset(dataset: &str, root: &Path) -> Option<String> {
+    let dataset = fill_placeholders(dataset, &[("{root}", &root.to_string_lossy())]);
+    let is_path = ["/", "./", "../"].iter().any(|start| dataset.starts_with(start));
+    (is_path && !root.join(&dataset).exists())
+        .then(|| format!("the data set `{dataset}` is not there; set `analysis.dataset`"))
 }
 
 fn environment_sources(settings: &Settings, surroundings: &Surroundings) -> EnvironmentSources {
@@ -434,5 +447,31 @@ async fn finish(house: &House<'_>, argv: &[&str], limit: Duration) -> io::Result
             Err(io::Error::other(format!("no answer within {} s", limit.as_secs())))
         }
         Ending::Exit(_) | Ending::Signal(_) => Ok(ran),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_data_set_given_as_a_path_must_be_there_and_a_name_may_be_the_hubs() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("data/mini")).unwrap();
+        let there = folder.path().join("data/mini");
+        for (dataset, is_missing) in [
+            (there.to_str().unwrap(), false),
+            ("./data/mini", false),
+            ("{root}/data/mini", false),
+            ("data/mini", false),
+            ("user/minipile", false),
+            ("minipile", false),
+            ("/nonexistent/minipile", true),
+            ("./data/other", true),
+            ("{root}/data/other", true),
+        ] {
+            let missing = missing_dataset(dataset, folder.path());
+            assert_eq!(missing.is_some(), is_missing, "{dataset}: {missing:?}");
+        }
     }
 }

@@ -25,7 +25,7 @@ failed.")]
 pub(super) struct Arguments {
     /// The checkpoint's folder
     checkpoint: PathBuf,
-    /// Print the command line and the environment, and run nothing
+    /// Print the command line, the device and the environment, and run nothing
     #[arg(long)]
     dry_run: bool,
 }
@@ -34,7 +34,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
     let settings = load_settings::load(&common.sources())?.settings;
     let prepared = reading::prepare(&settings, &arguments.checkpoint).await?;
     if arguments.dry_run {
-        for line in prepared.describe() {
+        for line in prepared.describe(&settings).await? {
             output.line(&line)?;
         }
         return Ok(());

@@ -102,8 +102,13 @@ fn machinery(status: &Status, now: Option<Moment>) -> Vec<Line> {
             attempt => format!(", attempt {attempt}"),
         };
         let since = lasting(&running.since, now);
-        let what = format!("{}/{} {since}{attempt}", running.run, running.checkpoint);
+        let device = running.device.as_ref().map_or_else(String::new, |on| format!(", {on}"));
+        let what = format!("{}/{} {since}{attempt}{device}", running.run, running.checkpoint);
         lines.push(named("running").with(Tint::Plain, &what));
+    }
+    if let Some(since) = &status.paused {
+        let what = format!("{}; `runscribe queue resume` goes on", lasting(since, now));
+        lines.push(named("paused").with(Tint::Yellow, &what));
     }
     for (position, waiting) in status.queue.iter().take(LISTED_WAITING).enumerate() {
         let name = if position == 0 { "waiting" } else { "" };
@@ -116,8 +121,9 @@ fn machinery(status: &Status, now: Option<Moment>) -> Vec<Line> {
     lines.push(documents(&status.documents));
     lines.push(watch(&status.watch, now));
     lines.push(named("host").with(Tint::Plain, &host(&status.host)));
-    for (number, gpu) in status.host.gpus.iter().enumerate() {
-        lines.push(named("").with(Tint::Plain, &gpu_text(number, gpu)));
+    for gpu in &status.host.gpus {
+        let tint = if gpu.problem.is_some() { Tint::Yellow } else { Tint::Plain };
+        lines.push(named("").with(tint, &gpu_text(gpu)));
     }
     if let Some(memory) = status.daemon.memory {
         lines.push(named("daemon").with(Tint::Plain, &format!("{} resident", bytes_text(memory))));
@@ -181,11 +187,18 @@ fn host(host: &Host) -> String {
     if facts.is_empty() { "no reading".to_owned() } else { facts.join(", ") }
 }
 
-fn gpu_text(number: usize, gpu: &Gpu) -> String {
-    let (used, total) = (bytes_text(gpu.memory_used), bytes_text(gpu.memory_total));
-    let busy = gpu.utilization.map(|busy| format!(", {:.0}%", busy * 100.0)).unwrap_or_default();
-    let processes = plural(gpu.processes.len() as u64, "process", "processes");
-    format!("GPU {number} {}: {used} of {total}{busy}, {processes}", gpu.name)
+fn gpu_text(gpu: &Gpu) -> String {
+    let name = format!("GPU {} {}", gpu.index, gpu.name);
+    let name = name.trim_end();
+    let memory = gpu.memory_used.zip(gpu.memory_total);
+    let facts = [
+        memory.map(|(used, total)| format!("{} of {}", bytes_text(used), bytes_text(total))),
+        gpu.utilization.map(|busy| format!("{:.0}%", busy * 100.0)),
+        gpu.processes.as_ref().map(|all| plural(all.len() as u64, "process", "processes")),
+        gpu.problem.clone(),
+    ];
+    let facts: Vec<String> = facts.into_iter().flatten().collect();
+    format!("{name}: {}", facts.join(", "))
 }
 
 fn plural(count: u64, one: &str, many: &str) -> String {

@@ -89,7 +89,14 @@ fn facts(what: &Happened) -> String {
         Happened::AnalysisFinished { seconds, conditions, same_as } => {
             analysis_finished(*seconds, conditions, same_as.as_deref())
         }
-        Happened::AnalysisFailed { class, attempt, retry_at, failing_checkpoints, evidence } => {
+        Happened::AnalysisFailed {
+            class,
+            attempt,
+            retry_at,
+            failing_checkpoints,
+            evidence,
+            ..
+        } => {
             let retry = retry_at.as_deref().map_or_else(
                 || "final".to_owned(),
                 |time| format!("again at {}", clock_text(time)),

@@ -17,6 +17,7 @@ use crate::model::status::Status;
 use crate::record::recorder::{Output, Request};
 use crate::watch::{Control, WatchEvent};
 
+use super::commands::{Answers, Ordered};
 use super::setup::House;
 use super::signals::Asked;
 use super::{Fatal, Options, now, once, reload};
@@ -47,6 +48,8 @@ pub(super) struct Loop {
     /// Transactions given to the recorder, and those of them that are durable.
     asked: u64,
     answered: u64,
+    /// Who waits for the answer to a command.
+    answers: Answers,
     /// Since when the snapshot is older than the world.
     dirty_since: Option<Instant>,
     /// When the last snapshot was taken.
@@ -58,6 +61,7 @@ enum Turn {
     Event(Box<Event>),
     Recorded(Output),
     Asked(Asked),
+    Order(Ordered),
     Snapshot,
     Failed(anyhow::Error),
 }
@@ -81,6 +85,11 @@ pub(super) async fn turn(house: House, options: &Options) -> Result<(), Fatal> {
                 tracing::info!(signal, "stopping");
                 own.handle(Event::Stopping(signal.to_owned()));
                 break Ok(());
+            }
+            Turn::Order(Ordered { order, reply }) => {
+                tracing::info!(?order, "asked for by a client");
+                let number = own.answers.expect(reply);
+                own.happened(Event::Command(number, order));
             }
             Turn::Asked(Asked::Reload) => reload::reload(&mut own, options),
             Turn::Asked(Asked::Summary) => own.log_summary(),
@@ -110,6 +119,7 @@ impl Loop {
             unanswered: VecDeque::new(),
             asked: 0,
             answered: 0,
+            answers: Answers::default(),
             dirty_since: None,
             snapshot_at: Instant::now(),
         }
@@ -130,6 +140,7 @@ impl Loop {
             outcome = self.house.analyses.next() => {
                 Turn::Event(Box::new(Event::Analyzed(Box::new(outcome))))
             }
+            Some(order) = self.house.orders.recv() => Turn::Order(order),
             Some(event) = self.house.news.recv() => Turn::Event(Box::new(event)),
             // Before the sightings, which may come without a pause.
             _ = tick.tick() => Turn::Event(Box::new(Event::Tick)),
@@ -178,6 +189,12 @@ impl Loop {
             Effect::RescanRun(run) => self.house.watch.send(Control::RescanRun(run)),
             Effect::RescanAll(reason) => self.house.watch.send(Control::Rescan { reason }),
             Effect::ReadRunFacts(run) => self.house.helpers.read_run_facts(run),
+            Effect::Answer(number, answer) => {
+                // Everything that was decided before it is asked for or in the backlog by now.
+                let after = self.asked + self.backlog.len() as u64;
+                self.answers.put_off(number, answer, after);
+                self.give_answers();
+            }
         }
     }
 
@@ -209,6 +226,7 @@ impl Loop {
                 }
                 self.house.publisher.publish(&recorded);
                 self.handle(Event::Recorded(recorded.last_seq()));
+                self.give_answers();
                 self.send_backlog();
             }
             Output::Refused { reason, .. } => {
@@ -225,6 +243,15 @@ impl Loop {
         }
         self.mark_dirty();
         None
+    }
+
+    /// Answers those commands whose changes are durable. Who has the answer and then looks at the
+    /// status must see what was done.
+    fn give_answers(&mut self) {
+        if self.answers.are_due(self.answered) {
+            self.publish_snapshot();
+            self.answers.give(self.answered);
+        }
     }
 
     fn publish_snapshot(&mut self) {
@@ -267,13 +294,23 @@ impl Loop {
             tracing::error!("the journal did not take the last events in time");
         }
         let House {
-            helpers, stop, watch, sightings, records, recorded, workers, mut signals, ..
+            helpers,
+            analyses,
+            devices,
+            stop,
+            watch,
+            sightings,
+            records,
+            recorded,
+            workers,
+            mut signals,
+            ..
         } = self.house;
         helpers.forget_address();
         stop.cancel();
         watch.stop();
         // Threads end when the other ends of their channels are gone.
-        drop((helpers, sightings, records, recorded));
+        drop((helpers, analyses, devices, sightings, records, recorded));
         let left = deadline.saturating_duration_since(Instant::now());
         tokio::select! {
             () = workers.finish(left) => {}
@@ -337,8 +374,9 @@ pub(super) fn translate(seen: WatchEvent) -> Event {
 
 /// One line for systemd and the log.
 fn summary(status: &Status) -> String {
+    let paused = if status.paused.is_some() { "paused; " } else { "" };
     format!(
-        "{} runs, {} queued, {} running, {} documents pending, {} problems",
+        "{paused}{} runs, {} queued, {} running, {} documents pending, {} problems",
         status.runs.len(),
         status.queue.len(),
         status.running.len(),

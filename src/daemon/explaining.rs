@@ -22,7 +22,7 @@ const SHOWN_UNFINISHED: usize = 5;
 const EVENTS: usize = 1000;
 const NO_JOURNAL: &str = "There is no journal yet: runscribe has not watched this project.";
 const OLD: &str = "The run was old at the first start: it is listed, and not analyzed until one of \
-                   its files changes.";
+                   its files changes or `runscribe adopt` names it.";
 
 /// Says in plain sentences what runscribe makes of a path.
 ///

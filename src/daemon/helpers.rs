@@ -12,9 +12,11 @@ use tokio_util::sync::CancellationToken;
 use crate::analyze::program::{self, Surroundings};
 use crate::analyze::reports;
 use crate::engine::Event;
+use crate::host::gpus::Gpus;
 use crate::host::{Sampler, run_files};
 use crate::model::ids::RunId;
 use crate::model::journal::RunFacts;
+use crate::model::status::Readiness;
 use crate::settings::Settings;
 use crate::{git, wandb};
 
@@ -22,10 +24,15 @@ use super::workers::Workers;
 
 /// How often the host is read.
 const SAMPLE: Duration = Duration::from_secs(10);
+/// How often the GPUs are read for people; to load the driver's library costs some milliseconds of
+/// a core, and up to seconds where it has to wake a GPU first.
+const SAMPLE_GPUS: Duration = Duration::from_secs(30);
 /// How often the analysis program is looked at again: it may have been mended or changed.
 const LOOK: Duration = Duration::from_secs(30);
 /// How often reports that are too old are looked for.
 const SWEEP: Duration = Duration::from_hours(6);
+/// The longest pause between looks at a program that cannot run.
+const RARE_LOOK: Duration = Duration::from_mins(10);
 /// Runs whose files wait to be read.
 const QUESTIONS: usize = 1024;
 
@@ -34,6 +41,7 @@ const QUESTIONS: usize = 1024;
 pub(super) struct Helpers {
     questions: mpsc::Sender<RunId>,
     settings: state::Sender<Arc<Settings>>,
+    news: mpsc::Sender<Event>,
     address: PathBuf,
 }
 
@@ -55,11 +63,17 @@ impl Helpers {
         );
         workers.spawn("reports", sweep_reports(current.clone(), stop.clone()));
         workers.spawn("host", sample_host(sampler, news.clone(), stop));
+        let to_loop = news.clone();
         workers.spawn_looker("run files", move || {
             read_runs(asked, &current, &news);
             Ok(())
         })?;
-        Ok(Self { questions, settings: changes, address })
+        Ok(Self { questions, settings: changes, news: to_loop, address })
+    }
+
+    /// Reads the GPUs again and again, for people: an analysis asks anew before it starts.
+    pub(super) fn sample_gpus(&self, workers: &mut Workers, gpus: Gpus, stop: CancellationToken) {
+        workers.spawn("gpu readings", sample_gpus(gpus, self.news.clone(), stop));
     }
 
     /// Asks what a run's own files say of it. While a thousand runs wait a further one is left
@@ -96,6 +110,9 @@ impl Helpers {
 }
 
 /// Looks at the analysis program at the start and again and again; tells the loop what changed.
+///
+/// A program that cannot run is tried anew ever more rarely: to import torch in vain costs seconds
+/// of a core that training has a use for. A reload of the configuration tries it at once.
 async fn watch_program(
     mut settings: state::Receiver<Arc<Settings>>,
     surroundings: Surroundings,
@@ -103,6 +120,7 @@ async fn watch_program(
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
     let mut known = None;
+    let mut pause = LOOK;
     loop {
         let current = Arc::clone(&settings.borrow_and_update());
         let found = tokio::select! {
@@ -116,10 +134,16 @@ async fn watch_program(
                 return Ok(());
             }
         }
+        pause = match &found.1 {
+            Readiness::NotReady { .. } if known.as_ref() == Some(&found) => {
+                (pause * 2).min(RARE_LOOK)
+            }
+            _ => LOOK,
+        };
         known = Some(found);
         tokio::select! {
             () = stop.cancelled() => return Ok(()),
-            changed = timeout(LOOK, settings.changed()) => {
+            changed = timeout(pause, settings.changed()) => {
                 if matches!(changed, Ok(Err(_))) {
                     return Ok(());
                 }
@@ -185,6 +209,27 @@ async fn sample_host(
         sampler = Some(own);
         let (host, memory) = reading;
         if news.send(Event::Host(host, memory)).await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+async fn sample_gpus(
+    gpus: Gpus,
+    news: mpsc::Sender<Event>,
+    stop: CancellationToken,
+) -> anyhow::Result<()> {
+    let mut every = interval(SAMPLE_GPUS);
+    every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        let reading = tokio::select! {
+            reading = async {
+                every.tick().await;
+                gpus.read().await
+            } => reading,
+            () = stop.cancelled() => return Ok(()),
+        };
+        if news.send(Event::Gpus(reading)).await.is_err() {
             return Ok(());
         }
     }

@@ -194,7 +194,7 @@ impl Play {
                     self.orders.push(*order);
                 }
                 Effect::RescanRun(run) => self.doubts.push(run),
-                Effect::RescanAll(_) | Effect::ReadRunFacts(_) => {}
+                Effect::RescanAll(_) | Effect::ReadRunFacts(_) | Effect::Answer(..) => {}
             }
         }
         if from_a_look {

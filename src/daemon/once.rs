@@ -30,6 +30,12 @@ fn left_over(status: &Status) -> Option<String> {
     if let Some(held) = status.documents.held.first() {
         return Some(format!("`{}` cannot be written: {}", held.document, held.reason));
     }
+    if let (Some(since), waiting @ 1..) = (&status.paused, status.queue.len()) {
+        return Some(format!(
+            "{waiting} checkpoints are not analyzed: paused since {since}; `runscribe queue \
+             resume` goes on while a daemon runs"
+        ));
+    }
     match (&status.analysis, status.queue.len()) {
         (Readiness::NotReady { problem }, waiting) if waiting > 0 => {
             Some(format!("{waiting} checkpoints are not analyzed: {problem}"))

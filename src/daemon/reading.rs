@@ -10,7 +10,7 @@ use crate::analyze::child::Stop;
 use crate::analyze::reports::report_folder;
 use crate::analyze::{self, Workshop, concepts, program};
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome};
-use crate::model::checkpoint::{Condition, ModelConfig};
+use crate::model::checkpoint::{CheckpointSighting, Condition, ModelConfig};
 use crate::model::ids::{CheckpointId, RunId};
 use crate::model::journal::Memory;
 use crate::model::observation::Observation;
@@ -23,6 +23,7 @@ use crate::schedule::command::{self, Rejected};
 use crate::settings::{Settings, Sources};
 use crate::watch::{self, PathSighting, Place, WatchConfig};
 
+use super::devices::Devices;
 use super::setup::surroundings;
 use super::{Fatal, instant, load_settings};
 
@@ -125,11 +126,25 @@ pub struct Prepared {
     order: AnalysisOrder,
 }
 
-/// Prepares the analysis of one checkpoint, as the daemon would.
-pub async fn prepare(settings: &Settings, path: &Path) -> anyhow::Result<Prepared> {
-    let shown = path.display();
+/// Returns the checkpoint that a path in the training folder names.
+///
+/// # Errors
+/// It is none, or lies elsewhere.
+pub(super) fn watched_checkpoint(settings: &Settings, path: &Path) -> anyhow::Result<CheckpointId> {
     let found = sight(settings, path)?;
-    let (run, seen) = match found.place {
+    let training = settings.paths.training.display();
+    let shown = path.display();
+    anyhow::ensure!(
+        found.is_in_training_folder,
+        "`{shown}` does not lie in the training folder `{training}`"
+    );
+    let (run, seen) = checkpoint_of(found, path)?;
+    Ok(CheckpointId { run, name: seen.name })
+}
+
+fn checkpoint_of(found: PathSighting, path: &Path) -> anyhow::Result<(RunId, CheckpointSighting)> {
+    let shown = path.display();
+    Ok(match found.place {
         Place::Checkpoint { run, sighting } => (run, *sighting),
         // A run folder that is itself a final model.
         Place::Run(run) => match run.checkpoints.into_iter().find(|one| one.folder == found.path) {
@@ -138,7 +153,13 @@ pub async fn prepare(settings: &Settings, path: &Path) -> anyhow::Result<Prepare
         },
         Place::Ignored { reason } => anyhow::bail!("`{shown}` is not a checkpoint: {reason}"),
         _ => anyhow::bail!("`{shown}` is not a checkpoint; give the folder of one"),
-    };
+    })
+}
+
+/// Prepares the analysis of one checkpoint, as the daemon would.
+pub async fn prepare(settings: &Settings, path: &Path) -> anyhow::Result<Prepared> {
+    let shown = path.display();
+    let (run, seen) = checkpoint_of(sight(settings, path)?, path)?;
     let Condition::Complete(content) = seen.condition else {
         let why = recognize::describe(&seen.condition, instant());
         anyhow::bail!("`{shown}` cannot be analyzed. {why}");
@@ -174,18 +195,23 @@ impl Prepared {
         &self.order.content.config
     }
 
-    /// Says what would be run: the command line, then the environment.
-    pub fn describe(&self) -> Vec<String> {
+    /// Says what would be run now: the command line, the device, then the environment.
+    pub async fn describe(&self, settings: &Settings) -> anyhow::Result<Vec<String>> {
+        let is_probe = self.order.program.is_probe;
+        let device = Devices::on_a_thread()?.choose(&settings.analysis, is_probe).await;
         let json = "<a temporary folder>/report.json";
         let program = &self.order.program;
         let redacted = |line: String| redact_with(&line, &program.secrets);
         let argv = program.argv(&self.order.folder.to_string_lossy(), json);
-        let environment = program.env.iter().map(|(key, value)| format!("{key}={value}"));
+        let mut environment = program.env.clone();
+        environment.extend(device.environment);
+        let environment = environment.iter().map(|(key, value)| format!("{key}={value}"));
         let heading = ["argv:".to_owned()];
         let argv = argv.into_iter().map(|part| format!("  {}", redacted(part)));
-        let middle = ["environment:".to_owned()];
+        let middle = ["device:".to_owned(), format!("  {}", device.reason)];
+        let middle = middle.into_iter().chain(["environment:".to_owned()]);
         let environment = environment.map(|line| format!("  {}", redacted(line)));
-        heading.into_iter().chain(argv).chain(middle).chain(environment).collect()
+        Ok(heading.into_iter().chain(argv).chain(middle).chain(environment).collect())
     }
 
     /// Runs it and returns what came of it, with the text that the program printed.
@@ -195,7 +221,7 @@ impl Prepared {
         stop: &Stop,
     ) -> anyhow::Result<(AnalysisOutcome, String)> {
         let state = tempfile::Builder::new().prefix("runscribe-analyze-").tempdir()?;
-        let workshop = workshop(settings, state.path());
+        let workshop = workshop(settings, state.path(), &Devices::on_a_thread()?);
         let checkpoint = self.order.checkpoint.clone();
         let run = Box::pin(analyze::run(self.order, workshop, stop.clone()));
         let outcome = run.await;
@@ -206,12 +232,12 @@ impl Prepared {
 }
 
 /// Returns where analyses work under these settings, with this state folder.
-pub(super) fn workshop(settings: &Settings, state: &Path) -> Workshop {
+pub(super) fn workshop(settings: &Settings, state: &Path, devices: &Devices) -> Workshop {
     let training = &settings.paths.training;
     let training = training.canonicalize().unwrap_or_else(|_| training.clone());
     Workshop {
         state: state.to_owned(),
-        device: settings.analysis.device,
+        choose_device: devices.chooser(&settings.analysis),
         launcher: settings.launcher,
         nice: settings.analysis.nice,
         supervisor: PathBuf::from(analyze::child::OWN_EXECUTABLE),

@@ -25,7 +25,8 @@ pub(super) fn reload(own: &mut Loop, options: &Options) {
         tracing::warn!(keys = ?needs_restart, "changed, but in force only after a restart");
     }
     let settings = Arc::new(settings);
-    own.house.analyses.equip(super::reading::workshop(&settings, &settings.paths.state));
+    let workshop = super::reading::workshop(&settings, &settings.paths.state, &own.house.devices);
+    own.house.analyses.equip(workshop);
     own.house.watch.send(Control::Settings(Box::new(WatchConfig::from(&*settings))));
     own.house.helpers.use_settings(Arc::clone(&settings));
     own.handle(Event::Reloaded(settings, needs_restart));

@@ -16,7 +16,8 @@ use crate::model::journal::Memory;
 use crate::model::measurement::EMBEDDING_WEIGHT_RANK;
 use crate::model::status::{DaemonStatus, Status};
 use crate::publish::{
-    self, BindError, BoundSocket, HistoryRequest, Identity, Limits, Publisher, Server,
+    self, BindError, BoundSocket, CommandRequest, HistoryRequest, Identity, Limits, Publisher,
+    Server,
 };
 use crate::record::delivery::Delivery;
 use crate::record::editing::Editor;
@@ -29,6 +30,8 @@ use crate::systemd::Notifier;
 use crate::watch::{self, Inbox, WatchConfig, WatchEvent};
 
 use super::analyses::Analyses;
+use super::commands::{self, Ordered};
+use super::devices::Devices;
 use super::helpers::Helpers;
 use super::signals::Asking;
 use super::workers::Workers;
@@ -39,6 +42,8 @@ const SIGHTINGS: usize = 256;
 const NEWS: usize = 64;
 const RECORDS: usize = 64;
 const HISTORY: usize = 256;
+/// Commands that wait; whoever gives more waits for room.
+const ORDERS: usize = 16;
 
 /// The daemon, wired together and not yet turning.
 pub(super) struct House {
@@ -48,7 +53,9 @@ pub(super) struct House {
     pub(super) signals: Asking,
     pub(super) sightings: mpsc::Receiver<WatchEvent>,
     pub(super) news: mpsc::Receiver<Event>,
+    pub(super) orders: mpsc::Receiver<Ordered>,
     pub(super) helpers: Helpers,
+    pub(super) devices: Devices,
     pub(super) records: std::sync::mpsc::SyncSender<Request>,
     pub(super) recorded: mpsc::Receiver<Output>,
     pub(super) publisher: Publisher,
@@ -100,21 +107,18 @@ fn wire(
     let inbox = Arc::new(Inbox::default());
     let publisher = Publisher::new(memory.last_seq);
     let (snapshots, latest) = state::channel(Arc::new(Status::default()));
+    let devices = Devices::start(&mut workers, news_sender.clone())?;
     let helpers = {
         let settings = Arc::clone(settings);
         let surroundings = Surroundings { open_files, ..surroundings(&memory) };
         Helpers::start(&mut workers, settings, surroundings, news_sender, stop.clone())?
     };
+    helpers.sample_gpus(&mut workers, devices.gpus(), stop.clone());
     helpers.write_address(socket.path());
     let (history, questions) = mpsc::channel(HISTORY);
-    let server = Server {
-        identity: identity(settings, &memory),
-        publisher: publisher.clone(),
-        snapshots: latest,
-        history,
-        limits: Limits::default(),
-        clock: now,
-    };
+    let who = identity(settings, &memory);
+    let (commands, orders) = take_commands(&mut workers, settings, &stop);
+    let server = server(who, publisher.clone(), latest, Ways { history, commands });
     let world = world(settings, memory);
     start_watching(&mut workers, WatchConfig::from(&**settings), to_loop, &inbox)?;
     let recorder = open_recorder(settings, journal)?;
@@ -123,7 +127,8 @@ fn wire(
     let state = settings.paths.state.clone();
     workers.spawn_thread("history", move || answer_history(&state, questions))?;
     workers.spawn("socket", server.serve(socket, stop.clone()));
-    let workshop = Workshop { open_files, ..reading::workshop(settings, &settings.paths.state) };
+    let workshop = reading::workshop(settings, &settings.paths.state, &devices);
+    let workshop = Workshop { open_files, ..workshop };
     Ok(House {
         world,
         analyses: Analyses::new(workshop),
@@ -131,7 +136,9 @@ fn wire(
         signals,
         sightings,
         news,
+        orders,
         helpers,
+        devices,
         records,
         recorded: from_recorder,
         publisher,
@@ -164,6 +171,36 @@ fn world(settings: &Arc<Settings>, memory: Memory) -> World {
     let mut world = World::new(Arc::clone(settings), memory, daemon_status(settings), now());
     world.use_made_before(made_before);
     world
+}
+
+/// Returns where the socket's commands go, and where they arrive as orders.
+fn take_commands(
+    workers: &mut Workers,
+    settings: &Arc<Settings>,
+    stop: &CancellationToken,
+) -> (mpsc::Sender<CommandRequest>, mpsc::Receiver<Ordered>) {
+    let (commands, asked) = mpsc::channel(ORDERS);
+    let (to_loop, orders) = mpsc::channel(ORDERS);
+    let work = commands::serve(Arc::clone(settings), asked, to_loop, stop.clone());
+    workers.spawn("commands", work);
+    (commands, orders)
+}
+
+fn server(
+    identity: Identity,
+    publisher: Publisher,
+    snapshots: state::Receiver<Arc<Status>>,
+    ways: Ways,
+) -> Server {
+    let Ways { history, commands } = ways;
+    let limits = Limits::default();
+    Server { identity, publisher, snapshots, history, commands, limits, clock: now }
+}
+
+/// Where the socket's questions and commands go.
+struct Ways {
+    history: mpsc::Sender<HistoryRequest>,
+    commands: mpsc::Sender<CommandRequest>,
 }
 
 fn open_recorder(settings: &Settings, journal: Journal) -> anyhow::Result<Recorder> {

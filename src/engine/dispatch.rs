@@ -10,7 +10,7 @@ use crate::schedule::command;
 use crate::schedule::queue::{self, Candidate};
 
 use super::world::{Content, Run, Running, World};
-use super::{Decisions, Effect};
+use super::{Decisions, Effect, commands};
 
 /// Whether a content can be analyzed now.
 pub(super) enum Turn {
@@ -47,6 +47,7 @@ pub fn idle(world: &World) -> bool {
 
 fn may_start(world: &World) -> bool {
     !world.stopping
+        && world.paused.is_none()
         && world.journal_problem.is_none()
         && world.first_scan_done
         && matches!(world.readiness, Readiness::Ready { .. })
@@ -57,15 +58,29 @@ fn next(world: &World, now: Moment) -> Option<(CheckpointId, Digest)> {
     if !may_start(world) {
         return None;
     }
+    if let Some(asked) = commands::first_asked(world, now) {
+        return Some(asked);
+    }
     let ready = world.pending.iter().filter_map(|(checkpoint, digest)| {
-        let content = world.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)?;
-        let first_complete = content.first_complete.timestamp();
-        let is_ready = matches!(turn(world, checkpoint, content, now), Turn::Ready);
-        is_ready.then_some(Candidate { checkpoint, digest, first_complete })
+        let (candidate, content) = candidate(world, checkpoint, digest)?;
+        matches!(turn(world, checkpoint, content, now), Turn::Ready).then_some(candidate)
     });
     // A final model whose twin still has to be measured lends that twin its place.
     let first = queue::first(&ready.collect::<Vec<_>>())?;
     Some((first.checkpoint.clone(), first.digest.clone()))
+}
+
+/// Returns what the queue has to know of a pending content, and the content.
+pub(super) fn candidate<'world>(
+    world: &'world World,
+    checkpoint: &'world CheckpointId,
+    digest: &'world Digest,
+) -> Option<(Candidate<'world>, &'world Content)> {
+    let run = world.runs.get(&checkpoint.run)?;
+    let content = run.content(checkpoint.name, digest)?;
+    let first_complete = content.first_complete.timestamp();
+    let is_newest = run.newest_step() == Some(checkpoint.name);
+    Some((Candidate { checkpoint, digest, first_complete, is_newest }, content))
 }
 
 /// Says whether a pending content can be analyzed now, or what it waits for.
@@ -167,6 +182,7 @@ fn start(
         failing_since,
         protocol: order.program.protocol.clone(),
         model_type: order.program.model_type.clone(),
+        device: None,
         since: now,
     });
     world.next_order += 1;

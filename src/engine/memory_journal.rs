@@ -72,6 +72,11 @@ impl MemoryJournal {
             Change::StuckReported { checkpoint, signature } => {
                 memory.stuck.push((checkpoint, signature));
             }
+            Change::Reopened { checkpoint, digest } => {
+                self.stand(&checkpoint, &digest, Standing::Pending);
+            }
+            Change::Paused(since) => memory.paused = since,
+            Change::Asked(asked) => memory.asked = asked,
             Change::FirstScanEnded => memory.fresh = false,
             Change::ModelTypeRejected { model_type, protocol } => {
                 memory.rejected_model_types.push((model_type, protocol));

@@ -56,6 +56,7 @@ impl Ended {
             retry_at: retry.at.map(|at| at.whole_seconds().to_string()),
             failing_checkpoints: u32::try_from(failing.len()).unwrap_or(u32::MAX),
             evidence: failure.evidence.clone(),
+            conditions: self.outcome.conditions.clone(),
         };
         self.event(what, retry.now, out);
     }
@@ -248,6 +249,7 @@ pub(super) fn give_up_vanished(
         failing_since: Some(since),
         protocol: program.map(|program| program.protocol.clone()).unwrap_or_default(),
         model_type: None,
+        device: None,
         since: now,
     };
     let outcome = AnalysisOutcome {

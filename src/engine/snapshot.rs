@@ -16,7 +16,7 @@ use crate::model::time::Moment;
 use crate::schedule::queue::{self, Candidate};
 
 use super::absence;
-use super::dispatch::{Turn, turn};
+use super::dispatch::{Turn, candidate, turn};
 use super::world::{Run, World};
 
 /// A queue is shown to people; more entries than this are only counted.
@@ -44,6 +44,7 @@ pub fn snapshot(world: &World, now: Moment) -> Status {
         time: now.to_string(),
         runs: runs.into_iter().map(|(id, run)| run_status(world, id, run)).collect(),
         analysis: world.readiness.clone(),
+        paused: world.paused.map(|since| since.whole_seconds().to_string()),
         queue: queue_entries(world, now),
         running: world.running.iter().map(running).collect(),
         documents: world.documents.clone(),
@@ -60,6 +61,7 @@ fn running(one: &super::world::Running) -> RunningAnalysis {
         checkpoint: one.checkpoint.name.to_string(),
         since: one.since.whole_seconds().to_string(),
         attempt: one.attempt,
+        device: one.device.clone(),
     }
 }
 
@@ -109,12 +111,18 @@ fn problems(world: &World, now: Moment) -> Vec<String> {
 }
 
 fn queue_entries(world: &World, now: Moment) -> Vec<QueueEntry> {
-    let candidates = world.pending.iter().filter_map(|(checkpoint, digest)| {
-        let content = world.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)?;
-        let first_complete = content.first_complete.timestamp();
-        Some(Candidate { checkpoint, digest, first_complete })
+    let candidates = world
+        .pending
+        .iter()
+        .filter_map(|(checkpoint, digest)| Some(candidate(world, checkpoint, digest)?.0));
+    let mut ordered = queue::order(candidates.collect());
+    // A stable sort: those that a person asked for in the order in which they will be analyzed,
+    // then all others in the order of the queue.
+    ordered.sort_by_key(|candidate| {
+        let asked = world.asked.iter().position(|(id, _)| id == candidate.checkpoint);
+        asked.unwrap_or(usize::MAX)
     });
-    queue::order(candidates.collect())
+    ordered
         .into_iter()
         .filter(|candidate| !is_running(world, candidate.checkpoint))
         .take(SHOWN_QUEUE)
@@ -140,6 +148,10 @@ fn waits_for(world: &World, candidate: &Candidate<'_>, now: Moment) -> String {
     }
     if world.journal_problem.is_some() {
         return "nothing is started while the journal cannot commit".to_owned();
+    }
+    if let Some(since) = world.paused {
+        let since = since.table_form();
+        return format!("paused since {since}; `runscribe queue resume` goes on");
     }
     match &world.readiness {
         Readiness::NotReady { problem } => problem.clone(),

@@ -46,6 +46,11 @@ pub struct World {
     /// Whether this is the first start, until everything was scanned once.
     pub(crate) adopting: bool,
     pub(crate) first_scan_done: bool,
+    /// Since when no analysis is started because a person asked for it.
+    pub(crate) paused: Option<Moment>,
+    /// Contents that a person asked for, the first one first. What is no longer pending in it means
+    /// nothing.
+    pub(crate) asked: Vec<(CheckpointId, Digest)>,
     /// Observations found in the log at the first start: run id and checkpoint cell.
     pub(crate) made_before: BTreeSet<(String, String)>,
     pub(crate) journal_problem: Option<String>,
@@ -110,6 +115,8 @@ pub(crate) struct Running {
     pub(crate) failing_since: Option<crate::model::Timestamp>,
     pub(crate) protocol: String,
     pub(crate) model_type: Option<String>,
+    /// Where it computes and why, once that is chosen.
+    pub(crate) device: Option<String>,
     pub(crate) since: Moment,
 }
 
@@ -130,6 +137,17 @@ impl Run {
     /// Returns what its own files say of it, as far as it is known.
     pub(crate) fn facts(&self) -> RunFacts {
         self.known.as_ref().map(|known| known.facts.clone()).unwrap_or_default()
+    }
+
+    /// Returns the newest of its checkpoints that was seen complete and is not gone.
+    pub(crate) fn newest_step(&self) -> Option<CheckpointName> {
+        let stands = |contents: &[Content]| {
+            contents.iter().any(|content| content.standing != Standing::Gone)
+        };
+        let mut newest_first = self.contents.iter().rev();
+        newest_first
+            .find(|(name, contents)| name.step().is_some() && stands(contents))
+            .map(|(name, _)| *name)
     }
 
     pub(crate) fn content(&self, name: CheckpointName, digest: &Digest) -> Option<&Content> {
@@ -192,6 +210,8 @@ impl World {
             stuck: memory.stuck.into_iter().collect(),
             adopting: memory.fresh,
             first_scan_done: false,
+            paused: memory.paused,
+            asked: memory.asked,
             made_before: BTreeSet::new(),
             journal_problem: None,
             missed_sightings: false,

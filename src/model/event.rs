@@ -114,6 +114,9 @@ pub enum Happening {
         failing_checkpoints: u32,
         /// Exit code and last lines of stderr, redacted and bounded.
         evidence: String,
+        /// Device and reason, pinned or in place; the first version did not store them.
+        #[serde(default)]
+        conditions: Vec<String>,
     },
     /// The gates have spoken.
     Verdict {

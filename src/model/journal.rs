@@ -80,6 +80,19 @@ pub enum Change {
         /// The signature that its folder had: the same one is not reported again.
         signature: u64,
     },
+    /// A content whose analysis failed for good is to be analyzed once more, because a person asked
+    /// for it: its observation no longer counts as the one of this content. Its standing becomes
+    /// [`Standing::Pending`].
+    Reopened {
+        /// Which checkpoint.
+        checkpoint: CheckpointId,
+        /// Which content.
+        digest: Digest,
+    },
+    /// Since when no analysis is started because a person asked for it; `None`: no longer.
+    Paused(Option<Moment>),
+    /// The contents that a person wants analyzed before all others, the first one first.
+    Asked(Vec<(CheckpointId, Digest)>),
     /// A program rejected a model type; forgotten when the program's protocol changes.
     ModelTypeRejected {
         /// The rejected type.
@@ -182,6 +195,11 @@ pub struct Memory {
     pub stuck: Vec<(CheckpointId, u64)>,
     /// Decided failure notes: run, kind, file name.
     pub notes: Vec<(RunId, String, String)>,
+    /// Since when no analysis is started because a person asked for it.
+    pub paused: Option<Moment>,
+    /// The contents that a person wanted analyzed before all others, the first one first; those
+    /// that are not owed an analysis any more mean nothing.
+    pub asked: Vec<(CheckpointId, Digest)>,
     /// Rejected model types: type, protocol.
     pub rejected_model_types: Vec<(String, String)>,
 }

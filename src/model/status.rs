@@ -18,6 +18,8 @@ pub struct Status {
     pub runs: Vec<RunStatus>,
     /// Whether analyses can run, and if not why and what to do.
     pub analysis: Readiness,
+    /// Since when no analysis is started because a person asked for it, RFC 3339 with offset.
+    pub paused: Option<String>,
     /// Checkpoints that wait to be analyzed, in the order they will be.
     pub queue: Vec<QueueEntry>,
     /// The running analyses.
@@ -134,6 +136,8 @@ pub struct RunningAnalysis {
     pub since: String,
     /// The first attempt is 1.
     pub attempt: u32,
+    /// Where it computes and why; unknown until that is chosen.
+    pub device: Option<String>,
 }
 
 /// How the training folder is watched.
@@ -176,21 +180,34 @@ pub struct HostStatus {
     pub gpu_note: Option<String>,
 }
 
-/// One GPU.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// One GPU. What could not be read is `None`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct GpuStatus {
-    /// Its UUID.
+    /// Its number in the driver's order, which is that of `nvidia-smi`.
+    pub index: u32,
+    /// Its UUID; empty if it cannot be read.
     pub uuid: String,
-    /// Its product name.
+    /// Its product name; empty if it cannot be read.
     pub name: String,
-    /// Memory in use, in bytes.
-    pub memory_used: u64,
+    /// Memory that is not free, in bytes.
+    pub memory_used: Option<u64>,
     /// Memory in all, in bytes.
-    pub memory_total: u64,
+    pub memory_total: Option<u64>,
     /// Busy share, 0 to 1.
     pub utilization: Option<f64>,
     /// Process ids that compute on it.
-    pub processes: Vec<u32>,
+    pub processes: Option<Vec<u32>>,
+    /// Why it cannot be used, if it cannot.
+    pub problem: Option<String>,
+}
+
+/// What the driver says of all GPUs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct GpuReading {
+    /// The GPUs, in the driver's order.
+    pub gpus: Vec<GpuStatus>,
+    /// Why there is none.
+    pub note: Option<String>,
 }
 
 /// The daemon itself.

@@ -4,12 +4,13 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::UnixStream;
 use tokio::time::timeout;
 
 use super::socket;
-use super::wire::{Hello, Message, PROTOCOL, Subscription};
+use super::wire::{Command, Hello, Message, PROTOCOL, Reply, Subscription};
 
 /// How long the daemon has for its greeting and for taking the request.
 const GREETING_WAIT: Duration = Duration::from_secs(5);
@@ -81,6 +82,23 @@ impl Client {
         path: &Path,
         subscription: &Subscription,
     ) -> Result<(Self, Hello), ClientError> {
+        Self::ask(path, subscription).await
+    }
+
+    /// Has the daemon carry out a command and returns its reply.
+    pub async fn order(path: &Path, command: &Command) -> Result<Reply, ClientError> {
+        let (mut client, _) = Self::ask(path, command).await?;
+        while let Some(message) = client.next().await? {
+            match message {
+                Message::Reply(reply) => return Ok(reply),
+                Message::Error { message } => return Err(ClientError::Refused(message)),
+                _ => {}
+            }
+        }
+        Err(ClientError::NotUnderstood("no reply".to_owned()))
+    }
+
+    async fn ask(path: &Path, request: &impl Serialize) -> Result<(Self, Hello), ClientError> {
         let not_reachable = |source: io::Error| {
             let path = path.to_owned();
             match source.kind() {
@@ -88,7 +106,7 @@ impl Client {
                 _ => ClientError::NotReachable { path, source },
             }
         };
-        let mut request = serde_json::to_vec(subscription).map_err(io::Error::from)?;
+        let mut request = serde_json::to_vec(request).map_err(io::Error::from)?;
         request.push(b'\n');
         let ask = async {
             let mut stream = socket::connect(path).await?;

@@ -14,7 +14,8 @@ use tracing::debug;
 
 use super::ring::{Page, Reading};
 use super::server::Service;
-use super::wire::{Event, Message, Reply, Request, Subscription};
+use super::wire::{Command, Event, Message, Reply, Request, Subscription};
+use crate::model::command::Answer;
 use crate::model::event::StoredEvent;
 use crate::model::ids::RunId;
 
@@ -62,13 +63,15 @@ async fn converse(
     stop: &CancellationToken,
 ) -> Result<(), Departure> {
     let limits = service.server.limits;
+    let peer = stream.peer_cred().map(|peer| peer.uid());
     let (mut input, output) = stream.split();
     let mut outgoing = Outgoing { output, stall: limits.stall, last: Instant::now() };
     outgoing.send(&service.hello()).await?;
     let subscription = match read_request(&mut input, limits.request_wait).await? {
         Ok(Request::Subscribe(subscription)) => subscription,
-        Ok(Request::Command(name)) => {
-            outgoing.send(&refusal(&name)).await?;
+        Ok(Request::Command(command)) => {
+            let answer = answer(service, command, peer).await;
+            outgoing.send(&Message::Reply(Reply::from(answer))).await?;
             return drain(&input);
         }
         Err(message) => {
@@ -140,10 +143,23 @@ fn drain(input: &ReadHalf<'_>) -> Result<(), Departure> {
     Ok(())
 }
 
-fn refusal(command: &str) -> Message {
-    let shown: String = command.chars().filter(|letter| !letter.is_control()).take(40).collect();
-    let error = format!("the command `{shown}` is not supported by this version");
-    Message::Reply(Reply { ok: false, error: Some(error) })
+/// Carries out a command, if this peer may give one.
+async fn answer(
+    service: &Service,
+    command: Result<Command, String>,
+    peer: io::Result<u32>,
+) -> Answer {
+    let own = rustix::process::geteuid().as_raw();
+    if !peer.is_ok_and(|peer| may_command(peer, own)) {
+        let who = "only the daemon's own user and root may give commands";
+        return Err(format!("{who}; everybody who can connect may read"));
+    }
+    service.order(command?.try_into()?).await
+}
+
+/// Whether a user may give commands to a daemon of the user `own`.
+fn may_command(peer: u32, own: u32) -> bool {
+    peer == own || peer == 0
 }
 
 /// The sending side: every write makes progress within the stall limit, or the client is dropped.
@@ -300,5 +316,19 @@ fn history_page(
 impl Page {
     fn push(&mut self, message: &Message) {
         self.bytes.extend_from_slice(message.line().as_bytes());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::may_command;
+
+    #[test]
+    fn the_own_user_and_root_may_command_and_nobody_else() {
+        for (peer, own, may) in
+            [(1000, 1000, true), (0, 1000, true), (1001, 1000, false), (1000, 0, false)]
+        {
+            assert_eq!(may_command(peer, own), may, "{peer} to {own}");
+        }
     }
 }

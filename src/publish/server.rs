@@ -16,6 +16,7 @@ use super::connection;
 use super::ring::Publisher;
 use super::socket::BoundSocket;
 use super::wire;
+use crate::model::command::{Answer, Command};
 use crate::model::event::StoredEvent;
 use crate::model::status::Status;
 use crate::model::time::Moment;
@@ -49,6 +50,15 @@ pub struct HistoryRequest {
     pub reply: oneshot::Sender<Result<Vec<StoredEvent>, String>>,
 }
 
+/// Asks the daemon to carry out a command. The answer comes when what it changed is durable.
+#[derive(Debug)]
+pub struct CommandRequest {
+    /// What to do.
+    pub command: Command,
+    /// Where the answer goes; nobody may listen any more.
+    pub reply: oneshot::Sender<Answer>,
+}
+
 /// Limits of time and number; the defaults are the contract's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -60,6 +70,8 @@ pub struct Limits {
     pub silence: Duration,
     /// How long the journal has for one page.
     pub history: Duration,
+    /// How long the daemon has to carry out a command.
+    pub command: Duration,
     /// How long clients have to take the last events when the daemon stops.
     pub flush: Duration,
     /// How long to wait after the system refused to accept a client.
@@ -75,6 +87,7 @@ impl Default for Limits {
             stall: Duration::from_secs(30),
             silence: Duration::from_secs(15),
             history: Duration::from_secs(30),
+            command: Duration::from_secs(30),
             flush: Duration::from_millis(500),
             accept_pause: Duration::from_millis(100),
             clients: 4096,
@@ -92,6 +105,8 @@ pub struct Server {
     pub snapshots: watch::Receiver<Arc<Status>>,
     /// The journal's old events.
     pub history: mpsc::Sender<HistoryRequest>,
+    /// What takes commands.
+    pub commands: mpsc::Sender<CommandRequest>,
     /// Limits of time and number.
     pub limits: Limits,
     /// Tells the time for `alive`.
@@ -203,6 +218,25 @@ impl Service {
                 *newest = Some((status, Arc::clone(&line)));
                 line
             }
+        }
+    }
+
+    /// Has a command carried out and returns the daemon's answer.
+    pub(super) async fn order(&self, command: Command) -> Answer {
+        let (reply, answer) = oneshot::channel();
+        let limit = self.server.limits.command;
+        let ask = async {
+            self.server.commands.send(CommandRequest { command, reply }).await.ok()?;
+            answer.await.ok()
+        };
+        match tokio::time::timeout(limit, ask).await {
+            Ok(Some(answer)) => answer,
+            Ok(None) => Err("the daemon is stopping".to_owned()),
+            Err(_) => Err(format!(
+                "no answer within {} s; `runscribe status` shows what the daemon waits for, and \
+                 the command may still take effect",
+                limit.as_secs()
+            )),
         }
     }
 

@@ -91,11 +91,58 @@ async fn what_cannot_be_understood_is_said_and_ends_the_connection() -> anyhow::
 }
 
 #[tokio::test]
-async fn commands_are_refused_for_now() -> anyhow::Result<()> {
-    let seen = answers("{\"command\":\"pause\",\"for\":\"1h\"}\n").await?;
-    let reply = "reply false \"the command `pause` is not supported by this version\"";
-    assert_eq!(seen, words(&["hello", reply, "end"]));
+async fn commands_are_carried_out_and_answered_in_one_reply() -> anyhow::Result<()> {
+    let cases = [
+        ("{\"command\":\"pause\"}\n", "reply true \"Order(Pause)\""),
+        ("{\"command\":\"resume\"}", "reply false \"not now\""),
+        ("{\"command\":\"analyze\",\"path\":\"a/b\"}\n", "reply true \"AnalyzePath(\\\"a/b\\\")\""),
+        ("{\"command\":\"adopt\",\"all\":true}\n", "reply true \"Order(Adopt(All))\""),
+        (
+            "{\"command\":\"adopt\",\"runs\":[\"a\"]}\n",
+            "reply true \"Order(Adopt(Runs([RunId(\\\"a\\\")])))\"",
+        ),
+    ];
+    for (request, reply) in cases {
+        // Without a newline the end of the line is the end of the input.
+        let house = open(3).await?;
+        let mut talk = house.talk(request).await?;
+        talk.stream.shutdown().await?;
+        assert_eq!(talk.until("end").await?, words(&["hello", reply, "end"]), "{request}");
+        house.close().await?;
+    }
     Ok(())
+}
+
+#[tokio::test]
+async fn wrong_commands_are_refused_with_what_is_wrong() -> anyhow::Result<()> {
+    let cases = [
+        ("{\"command\":\"dance\"}\n", "only pause, resume, analyze, retry, adopt"),
+        ("{\"command\":\"pause\",\"for\":\"1h\"}\n", "unknown field `for`"),
+        ("{\"command\":\"analyze\"}\n", "missing field `path`"),
+        (
+            "{\"command\":\"retry\",\"run\":\"r\",\"checkpoint\":\"7\"}\n",
+            "is not a checkpoint name",
+        ),
+        ("{\"command\":\"adopt\"}\n", "either `runs` or `all`"),
+        ("{\"command\":\"adopt\",\"runs\":[\"a\"],\"all\":true}\n", "either `runs` or `all`"),
+    ];
+    for (request, expected) in cases {
+        let seen = answers(request).await?;
+        assert_eq!((seen.len(), seen[0].as_str(), seen[2].as_str()), (3, "hello", "end"));
+        assert!(seen[1].starts_with("reply false") && seen[1].contains(expected), "{seen:?}");
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_command_that_is_not_answered_in_time_is_said_to_be() -> anyhow::Result<()> {
+    let limits = Limits { command: Duration::from_millis(50), ..limits() };
+    let house = House::open(3, limits, RingLimits::default()).await?;
+    let request = "{\"command\":\"retry\",\"run\":\"r\",\"checkpoint\":\"final\"}\n";
+    let mut talk = house.talk(request).await?;
+    let seen = talk.until("end").await?;
+    assert!(seen[1].contains("may still take effect"), "{seen:?}");
+    house.close().await
 }
 
 #[tokio::test]

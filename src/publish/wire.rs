@@ -8,17 +8,21 @@
 //! that are not finite are `null`. Readers must ignore keys and message types that they do not
 //! know.
 
+mod command;
 mod event;
 mod status;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+pub use command::Command;
 pub use event::{Event, Happened};
 pub use status::{
     Analysis, CheckpointCounts, Daemon, Documents, Gpu, Held, Host, Incomplete, Metrics, Queued,
     Run, Running, Status, TrajectoryPoint, Watch,
 };
+
+use crate::model::command::Answer;
 
 /// Version of the protocol, as `hello` states it.
 pub const PROTOCOL: u32 = 1;
@@ -88,9 +92,21 @@ pub struct Hello {
 pub struct Reply {
     /// Whether it was carried out.
     pub ok: bool,
+    /// What was done, for people; absent when nothing was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message: Option<String>,
     /// Why not; absent when it was.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Ok(message) => Self { ok: true, message: Some(message), error: None },
+            Err(error) => Self { ok: false, message: None, error: Some(error) },
+        }
+    }
 }
 
 impl Message {
@@ -111,8 +127,8 @@ impl Message {
 pub enum Request {
     /// Snapshot and events.
     Subscribe(Subscription),
-    /// A command by name.
-    Command(String),
+    /// A command, or what is wrong with it: that is told in a reply.
+    Command(Result<Command, String>),
 }
 
 /// Which events a client wants.
@@ -144,7 +160,7 @@ impl Request {
             return Err("the request must be a JSON object, such as {\"since\":0}".to_owned());
         };
         match keys.get("command") {
-            Some(Value::String(name)) => Ok(Self::Command(name.clone())),
+            Some(Value::String(_)) => Ok(Self::Command(Command::parse(value))),
             Some(_) => Err("`command` must be a text".to_owned()),
             None => serde_json::from_value(value)
                 .map(Self::Subscribe)

@@ -3,8 +3,13 @@
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use super::opening::OpenError;
+
+/// How long a lock outlives its dead owner at most. A process that was killed while it started a
+/// program leaves the lock to that one until it has begun, which takes some milliseconds.
+const HEIR: Duration = Duration::from_secs(2);
 
 /// Keeps a second daemon away from a state folder for as long as it lives.
 #[derive(Debug)]
@@ -26,12 +31,19 @@ impl StateLock {
             .truncate(false)
             .open(&path)
             .map_err(io_error)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(OpenError::Locked { path: path.clone(), pid: read_pid(&mut file) });
+        let deadline = Instant::now() + HEIR;
+        loop {
+            match file.try_lock() {
+                Ok(()) => break,
+                Err(TryLockError::WouldBlock) => {
+                    let pid = read_pid(&mut file);
+                    if !pid.is_some_and(is_dead) || Instant::now() > deadline {
+                        return Err(OpenError::Locked { path: path.clone(), pid });
+                    }
+                    pause();
+                }
+                Err(TryLockError::Error(source)) => return Err(io_error(source)),
             }
-            Err(TryLockError::Error(source)) => return Err(io_error(source)),
         }
         file.set_len(0).map_err(io_error)?;
         file.rewind().map_err(io_error)?;
@@ -40,8 +52,19 @@ impl StateLock {
     }
 }
 
+/// Whether no process has this id any more.
+fn is_dead(pid: u32) -> bool {
+    matches!(Path::new("/proc").join(pid.to_string()).try_exists(), Ok(false))
+}
+
+#[expect(clippy::disallowed_methods, reason = "the kernel tells nobody that a lock is free")]
+fn pause() {
+    std::thread::sleep(Duration::from_millis(10));
+}
+
 fn read_pid(file: &mut File) -> Option<u32> {
     let mut text = String::new();
+    file.rewind().ok()?;
     Read::take(file, 32).read_to_string(&mut text).ok()?;
     text.trim().parse().ok()
 }
@@ -70,5 +93,41 @@ impl FolderLock {
             Err(TryLockError::WouldBlock) => Self::Busy,
             Err(TryLockError::Error(_)) => Self::Unsupported,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes the lock as another process would, which leaves this id behind.
+    fn taken(state: &Path, pid: u32) -> File {
+        let mut file = File::create(state.join("lock")).unwrap();
+        file.try_lock().unwrap();
+        writeln!(file, "{pid}").unwrap();
+        file
+    }
+
+    #[test]
+    fn the_lock_of_a_dead_process_is_waited_for_and_that_of_a_live_one_is_not() {
+        // A daemon that was killed while it started an analysis kept its successor from starting.
+        let folder = tempfile::tempdir().unwrap();
+        let mut ended = std::process::Command::new("/bin/true").spawn().unwrap();
+        ended.wait().unwrap();
+        let heir = taken(folder.path(), ended.id());
+        let release = std::thread::Builder::new().spawn(move || {
+            pause();
+            drop(heir);
+        });
+        let lock = StateLock::acquire(folder.path()).unwrap();
+        release.unwrap().join().unwrap();
+        drop(lock);
+
+        let alive = taken(folder.path(), std::process::id());
+        let began = Instant::now();
+        let refused = StateLock::acquire(folder.path()).unwrap_err();
+        assert!(matches!(refused, OpenError::Locked { pid: Some(_), .. }), "{refused}");
+        assert!(began.elapsed() < HEIR);
+        drop(alive);
     }
 }

@@ -174,7 +174,7 @@ pub(super) fn network_file_system(magic: u32) -> Option<&'static str> {
 }
 
 /// Refuses a state folder on a network file system.
-pub(super) fn check_file_system(state_dir: &Path) -> Result<(), OpenError> {
+pub fn check_file_system(state_dir: &Path) -> Result<(), OpenError> {
     let stat = rustix::fs::statfs(state_dir)
         .map_err(|errno| OpenError::io(state_dir, io::Error::from(errno)))?;
     // The field is signed and wider on some platforms; the magic numbers have 32 bits.

@@ -64,6 +64,11 @@ pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<
             Ok(())
         }
         Change::StuckReported { checkpoint, signature } => write_stuck(sql, checkpoint, *signature),
+        Change::Reopened { checkpoint, digest } => reopen(sql, checkpoint, digest),
+        Change::Paused(since) => {
+            write_fact(sql, "paused", since.map(|since| since.to_string()).as_deref())
+        }
+        Change::Asked(asked) => write_fact(sql, "asked", Some(&to_body(asked)?)),
         Change::ModelTypeRejected { model_type, protocol } => {
             sql.execute(
                 "INSERT INTO rejected_model_types (model_type, protocol) VALUES (?1, ?2)
@@ -120,6 +125,32 @@ fn write_standing(
     Ok(())
 }
 
+fn reopen(
+    sql: &SqlTransaction<'_>,
+    checkpoint: &CheckpointId,
+    digest: &Digest,
+) -> Result<(), CommitError> {
+    sql.execute(
+        "UPDATE observations SET superseded = 1
+         WHERE run = ?1 AND checkpoint = ?2 AND digest = ?3",
+        params![checkpoint.run.as_str(), checkpoint.name.to_string(), digest.as_str()],
+    )?;
+    write_standing(sql, checkpoint, digest, &Standing::Pending)
+}
+
+/// Writes a fact about the journal itself, or takes it away.
+fn write_fact(
+    sql: &SqlTransaction<'_>,
+    name: &str,
+    value: Option<&str>,
+) -> Result<(), CommitError> {
+    sql.execute("DELETE FROM facts WHERE name = ?1", [name])?;
+    if let Some(value) = value {
+        sql.execute("INSERT INTO facts (name, value) VALUES (?1, ?2)", [name, value])?;
+    }
+    Ok(())
+}
+
 fn write_observation(sql: &SqlTransaction<'_>, made: &Observation) -> Result<(), CommitError> {
     let id = &made.checkpoint;
     let (run, name, digest) = (id.run.as_str(), id.name.to_string(), made.digest.as_str());
@@ -134,7 +165,7 @@ fn write_observation(sql: &SqlTransaction<'_>, made: &Observation) -> Result<(),
         )
         .map(|count| count > 0)
     };
-    if exists("digest", digest)? {
+    if exists("superseded = 0 AND digest", digest)? {
         return Err(CommitError::AlreadyObserved(id.clone(), made.digest.clone()));
     }
     let time = made.time.to_string();
@@ -181,6 +212,7 @@ fn rename_run(sql: &SqlTransaction<'_>, from: &RunId, to: &RunId) -> Result<(), 
     sql.execute(
         "DELETE FROM observations WHERE run = ?1 AND EXISTS (
              SELECT 1 FROM observations AS kept WHERE kept.run = ?2
+             AND kept.superseded = 0
              AND kept.checkpoint = observations.checkpoint AND kept.digest = observations.digest)",
         ids,
     )?;
@@ -260,6 +292,12 @@ pub(super) fn fact(connection: &Connection, name: &str) -> rusqlite::Result<Opti
         .optional()
 }
 
+/// An order that cannot be read is no reason to refuse the journal: all of it is analyzed anyway.
+fn asked(connection: &Connection) -> rusqlite::Result<Vec<(CheckpointId, Digest)>> {
+    let text = fact(connection, "asked")?;
+    Ok(text.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default())
+}
+
 /// Reads all that the journal remembers, from one consistent state.
 pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
     let read = connection.unchecked_transaction()?;
@@ -267,6 +305,9 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
         journal: fact(&read, "journal")?.unwrap_or_default(),
         fresh: fact(&read, "first_scan")?.is_none(),
         last_seq: last_seq(&read)?,
+        // What is no time is no pause that could be shown, and no reason to refuse the journal.
+        paused: fact(&read, "paused")?.as_deref().and_then(Moment::parse),
+        asked: asked(&read)?,
         runs: rows(&read, "runs", "SELECT run, body FROM runs ORDER BY id", |row| {
             Ok(KnownRun { run: run_id(row, 0)?, ..body::<KnownRun>(row, 1)? })
         })?,

@@ -109,6 +109,27 @@ CREATE TABLE stuck (
     PRIMARY KEY (run, checkpoint)
 ) STRICT, WITHOUT ROWID;
 ",
+    r"
+-- A person may have an analysis repeated that failed for good. Then there are two observations of
+-- one content, and the one that was superseded stays as what it is: history.
+CREATE TABLE observations_2 (
+    id INTEGER PRIMARY KEY,
+    run TEXT NOT NULL,
+    checkpoint TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    time TEXT NOT NULL,
+    verdict TEXT NOT NULL,
+    body TEXT NOT NULL,
+    superseded INTEGER NOT NULL DEFAULT 0,
+    UNIQUE (run, checkpoint, time)
+) STRICT;
+INSERT INTO observations_2 (id, run, checkpoint, digest, time, verdict, body)
+    SELECT id, run, checkpoint, digest, time, verdict, body FROM observations;
+DROP TABLE observations;
+ALTER TABLE observations_2 RENAME TO observations;
+CREATE UNIQUE INDEX observations_that_count ON observations (run, checkpoint, digest)
+    WHERE superseded = 0;
+",
 ];
 
 /// Returns the version that [`MIGRATIONS`] lead to.

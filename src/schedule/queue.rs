@@ -1,10 +1,9 @@
 //! The order of the queue.
 
 use std::cmp::Reverse;
-use std::collections::BTreeMap;
 
 use crate::model::Timestamp;
-use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
+use crate::model::ids::{CheckpointId, CheckpointName, Digest};
 
 /// A content that could be analyzed now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -15,40 +14,30 @@ pub struct Candidate<'queue> {
     pub digest: &'queue Digest,
     /// When it was first seen complete.
     pub first_complete: Timestamp,
+    /// Whether it is the newest checkpoint of its run, whatever became of the others. Told of the
+    /// candidates alone, each one that is left would become the newest in its turn, and the rest
+    /// would go newest first.
+    pub is_newest: bool,
 }
 
 /// Sorts candidates into the order in which they are analyzed: final models, then the newest
 /// checkpoint of each run, then the rest oldest first.
 pub fn order(mut candidates: Vec<Candidate<'_>>) -> Vec<Candidate<'_>> {
-    let newest = newest_of_each_run(&candidates);
-    candidates.sort_by_cached_key(|candidate| key(candidate, &newest));
+    candidates.sort_by(|one, other| key(one).cmp(&key(other)));
     candidates
 }
 
 /// Returns the one that is analyzed first. With thousands of them this is far cheaper than to sort.
 pub fn first<'queue>(candidates: &[Candidate<'queue>]) -> Option<Candidate<'queue>> {
-    let newest = newest_of_each_run(candidates);
-    candidates.iter().copied().min_by_key(|candidate| key(candidate, &newest))
+    candidates.iter().copied().min_by(|one, other| key(one).cmp(&key(other)))
 }
 
-type Newest<'queue> = BTreeMap<&'queue RunId, CheckpointName>;
 type Key<'queue> = (u8, Option<Reverse<Timestamp>>, Timestamp, &'queue CheckpointId);
 
-fn newest_of_each_run<'queue>(candidates: &[Candidate<'queue>]) -> Newest<'queue> {
-    let mut newest = Newest::new();
-    for candidate in candidates {
-        let CheckpointId { run, name } = candidate.checkpoint;
-        let entry = newest.entry(run).or_insert(*name);
-        *entry = (*name).max(*entry);
-    }
-    newest
-}
-
-fn key<'queue>(candidate: &Candidate<'queue>, newest: &Newest<'_>) -> Key<'queue> {
-    let CheckpointId { run, name } = candidate.checkpoint;
-    let class = match name {
+fn key<'queue>(candidate: &Candidate<'queue>) -> Key<'queue> {
+    let class = match candidate.checkpoint.name {
         CheckpointName::Final => 0,
-        name if newest.get(run) == Some(name) => 1,
+        CheckpointName::Step(_) if candidate.is_newest => 1,
         CheckpointName::Step(_) => 2,
     };
     // Among the newest of their runs the youngest run goes first: it is the one training now.
@@ -59,24 +48,27 @@ fn key<'queue>(candidate: &Candidate<'queue>, newest: &Newest<'_>) -> Key<'queue
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ids::RunId;
 
-    /// Orders candidates that are given as run, name and second of completion.
+    /// Orders candidates that are given as run, name and second of completion; the names of the
+    /// newest begin with a `*`.
     fn ordered(given: &[(&str, &str, i64)]) -> Vec<String> {
         let digest = Digest::from_stored("d");
         let ids: Vec<CheckpointId> = given
             .iter()
             .map(|(run, name, _)| CheckpointId {
                 run: RunId::new(*run),
-                name: name.parse().unwrap_or(CheckpointName::Final),
+                name: name.trim_start_matches('*').parse().unwrap(),
             })
             .collect();
         let candidates: Vec<Candidate<'_>> = ids
             .iter()
             .zip(given)
-            .map(|(checkpoint, (_, _, second))| Candidate {
+            .map(|(checkpoint, (_, name, second))| Candidate {
                 checkpoint,
                 digest: &digest,
                 first_complete: Timestamp::from_second(*second).unwrap_or(Timestamp::MIN),
+                is_newest: name.starts_with('*'),
             })
             .collect();
         let first = first(&candidates);
@@ -90,10 +82,10 @@ mod tests {
         let names = ordered(&[
             ("a", "checkpoint-10", 1),
             ("a", "checkpoint-20", 2),
-            ("a", "checkpoint-30", 3),
+            ("a", "*checkpoint-30", 3),
             ("b", "checkpoint-5", 2),
-            ("b", "checkpoint-7", 9),
-            ("c", "checkpoint-100", 0),
+            ("b", "*checkpoint-7", 9),
+            ("c", "*checkpoint-100", 0),
             ("c", "final", 8),
         ]);
         assert_eq!(
@@ -113,7 +105,19 @@ mod tests {
 
     #[test]
     fn steps_order_by_number_not_by_text() {
-        let names = ordered(&[("a", "checkpoint-900", 1), ("a", "checkpoint-1000", 1)]);
-        assert_eq!(names, ["a/checkpoint-1000", "a/checkpoint-900"]);
+        let names = ordered(&[("a", "checkpoint-1000", 1), ("a", "checkpoint-900", 1)]);
+        assert_eq!(names, ["a/checkpoint-900", "a/checkpoint-1000"]);
+    }
+
+    #[test]
+    fn the_rest_goes_oldest_first_also_when_the_newest_is_no_candidate_any_more() {
+        let names = ordered(&[
+            ("a", "checkpoint-30", 3),
+            ("a", "checkpoint-10", 1),
+            ("b", "*checkpoint-5", 0),
+            ("a", "checkpoint-20", 2),
+        ]);
+        let expected = ["b/checkpoint-5", "a/checkpoint-10", "a/checkpoint-20", "a/checkpoint-30"];
+        assert_eq!(names, expected);
     }
 }

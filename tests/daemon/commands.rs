@@ -27,7 +27,8 @@ fn wrong_command_lines_exit_with_2_and_help_with_0() {
         assert!(!err(&output).is_empty() && out(&output).is_empty(), "{arguments:?}");
     }
     let commands = ["watch", "demo", "status", "tail", "analyze", "gate", "probe", "explain"];
-    for name in commands.into_iter().chain(["parse", "config", "report"]) {
+    let more = ["parse", "config", "report", "queue", "adopt", "doctor"];
+    for name in commands.into_iter().chain(more) {
         let output = command(&[name, "--help"]).output().unwrap();
         assert_eq!(code(&output), 0);
         assert!(out(&output).contains("Example"), "{name} has no example:\n{}", out(&output));

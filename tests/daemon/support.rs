@@ -202,7 +202,14 @@ impl Project {
     }
 
     pub(crate) fn start(&self) -> Daemon {
-        Daemon::start(self, command(&["watch", "--root"]))
+        self.start_with(&[])
+    }
+
+    /// Starts the daemon with further variables in its environment.
+    pub(crate) fn start_with(&self, environment: &[(&str, &Path)]) -> Daemon {
+        let mut command = command(&["watch", "--root"]);
+        command.envs(environment.iter().copied());
+        Daemon::start(self, command)
     }
 
     /// Starts the daemon under a soft limit on open files.

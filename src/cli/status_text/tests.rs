@@ -20,6 +20,7 @@ fn now() -> Option<Moment> {
 
 fn snapshot(runs: Vec<Run>) -> Status {
     Status {
+        paused: None,
         time: text("2026-02-25T14:03:17+01:00"),
         problems: Vec::new(),
         runs,
@@ -63,10 +64,11 @@ fn host_with_gpu() -> Host {
         gpus: vec![Gpu {
             uuid: text("GPU-1"),
             name: text("NVIDIA A100"),
-            memory_used: 38 << 30,
-            memory_total: 40 << 30,
+            memory_used: Some(38 << 30),
+            memory_total: Some(40 << 30),
             utilization: Some(0.98),
-            processes: vec![99],
+            processes: Some(vec![99]),
+            ..Gpu::default()
         }],
         gpu_note: None,
     }
@@ -184,6 +186,7 @@ fn one_healthy_run() {
         checkpoint: text("checkpoint-5000"),
         since: text("2026-02-25T14:03:12+01:00"),
         attempt: 2,
+        device: Some(text("cpu: GPU 0 is used by process 99")),
     }];
     expect![[r#"
         runscribe 0.1.0  /home/user/project on gpu-1  up 3 h 12 min, pid 4711, event 1234
@@ -196,7 +199,7 @@ fn one_healthy_run() {
             checkpoint-6000: no `trainer_state.json`
 
         analysis   ready: .venv/bin/python analysis/run_concept_analysis.py
-        running    diffusion_H512L2C128D2_20260223_203349/checkpoint-5000 for 7 s, attempt 2
+        running    diffusion_H512L2C128D2_20260223_203349/checkpoint-5000 for 7 s, attempt 2, cpu: GPU 0 is used by process 99
         documents  all written
         watch      inotify, 14 watches, last full scan 12 s ago in 3.5 ms
         host       CPU 34%, memory 16.0 GiB of 64.0 GiB, disk 1.0 TiB of 4.0 TiB free
@@ -215,7 +218,7 @@ fn one_healthy_run() {
             checkpoint-6000: no `trainer_state.json`
 
         analysis   ready: .venv/bin/python analysis/run_concept_analysis.py
-        running    diffusion_H512L2C128D2_20260223_203349/checkpoint-5000 since 02-25 14:03, attempt 2
+        running    diffusion_H512L2C128D2_20260223_203349/checkpoint-5000 since 02-25 14:03, attempt 2, cpu: GPU 0 is used by process 99
         documents  all written
         watch      inotify, 14 watches, last full scan at 02-25 14:03 in 3.5 ms
         host       CPU 34%, memory 16.0 GiB of 64.0 GiB, disk 1.0 TiB of 4.0 TiB free

@@ -12,11 +12,14 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
+use crate::model::command::{Command, Order};
 use crate::model::event::{Happening, NewEvent, StoredEvent};
 use crate::model::ids::RunId;
 use crate::model::status::Status;
 use crate::model::time::Moment;
-use crate::publish::{HistoryRequest, Identity, Limits, Publisher, RingLimits, Server, bind};
+use crate::publish::{
+    CommandRequest, HistoryRequest, Identity, Limits, Publisher, RingLimits, Server, bind,
+};
 use crate::settings::StatusSettings;
 
 /// How long anything in these tests may take before it counts as hung.
@@ -95,6 +98,7 @@ impl House {
         let journal = Journal::default();
         journal.append(&(1..=known).map(event).collect::<Vec<_>>());
         let (history, mut requests) = mpsc::channel::<HistoryRequest>(16);
+        let (commands, mut orders) = mpsc::channel::<CommandRequest>(16);
         let (snapshots, receiver) = watch::channel(Arc::new(Status::default()));
         let server = Server {
             identity: Identity {
@@ -107,16 +111,29 @@ impl House {
             publisher: publisher.clone(),
             snapshots: receiver,
             history,
+            commands,
             limits,
             clock: moment,
         };
         let stop = CancellationToken::new();
         let mut tasks = JoinSet::new();
         tasks.spawn(server.serve(bound, stop.clone()));
+        let mut kept = Vec::new();
         let shelf = journal.clone();
         tasks.spawn(async move {
             while let Some(HistoryRequest { after, limit, reply }) = requests.recv().await {
                 drop(reply.send(Ok(shelf.page(after, limit))));
+            }
+            Ok(())
+        });
+        tasks.spawn(async move {
+            // Answers with what was asked for; a retry is never answered.
+            while let Some(CommandRequest { command, reply }) = orders.recv().await {
+                match command {
+                    Command::Order(Order::Retry(_)) => kept.push(reply),
+                    Command::Order(Order::Resume) => drop(reply.send(Err("not now".to_owned()))),
+                    other => drop(reply.send(Ok(format!("{other:?}")))),
+                }
             }
             Ok(())
         });
@@ -191,7 +208,7 @@ fn short(message: &Value) -> String {
         "event" | "live" | "alive" => format!("{kind} {}", text("seq")),
         "gap" => format!("gap {}-{}", text("from"), text("to")),
         "error" => format!("error {}", text("message")),
-        "reply" => format!("reply {} {}", text("ok"), text("error")),
+        "reply" => format!("reply {} {}", text("ok"), text("error") + &text("message")),
         _ => kind.to_owned(),
     }
 }

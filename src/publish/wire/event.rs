@@ -109,6 +109,9 @@ pub enum Happened {
         failing_checkpoints: u32,
         /// Exit code and last lines of stderr, redacted and bounded.
         evidence: String,
+        /// Device and reason, pinned or in place.
+        #[serde(default)]
+        conditions: Vec<String>,
     },
     /// The gates have spoken.
     Verdict {
@@ -261,9 +264,23 @@ impl From<Happening> for Happened {
                 let same_as = same_as.map(|name| name.to_string());
                 Self::AnalysisFinished { seconds: finite(seconds), conditions, same_as }
             }
-            Model::AnalysisFailed { class, attempt, retry_at, failing_checkpoints, evidence } => {
+            Model::AnalysisFailed {
+                class,
+                attempt,
+                retry_at,
+                failing_checkpoints,
+                evidence,
+                conditions,
+            } => {
                 let class = class.as_str().to_owned();
-                Self::AnalysisFailed { class, attempt, retry_at, failing_checkpoints, evidence }
+                Self::AnalysisFailed {
+                    class,
+                    attempt,
+                    retry_at,
+                    failing_checkpoints,
+                    evidence,
+                    conditions,
+                }
             }
             Model::Verdict { verdict, reasons, rank, measurement, concepts, hidden, threshold } => {
                 let (rank, threshold) = (rank.and_then(finite), threshold.and_then(finite));

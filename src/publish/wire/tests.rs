@@ -94,6 +94,7 @@ fn happenings_of_checkpoints() -> Vec<Case> {
             retry_at: Some(text("2026-02-25T15:03:07+01:00")),
             failing_checkpoints: 3,
             evidence: text("signal 9"),
+            conditions: vec![text("pinned"), text("cpu: no NVIDIA driver")],
         }),
         at(Happening::Verdict {
             verdict: Verdict::Fail,
@@ -159,6 +160,7 @@ fn full_status() -> model::status::Status {
     use model::status::{DaemonStatus, QueueEntry, Readiness, RunningAnalysis};
     let at = || text("2026-02-25T14:03:07+01:00");
     model::status::Status {
+        paused: Some(moment().to_string()),
         time: at(),
         runs: vec![full_run()],
         analysis: Readiness::Ready { program: text(".venv/bin/python analysis/run.py") },
@@ -172,6 +174,7 @@ fn full_status() -> model::status::Status {
             checkpoint: text("checkpoint-4000"),
             since: at(),
             attempt: 1,
+            device: Some(text("cpu: no NVIDIA driver")),
         }],
         documents: DocumentsState {
             pending: 2,
@@ -218,14 +221,23 @@ fn full_host() -> model::status::HostStatus {
         memory_total: Some(68_719_476_736),
         disk_free: Some(1_000_000_000),
         disk_total: Some(4_000_000_000),
-        gpus: vec![model::status::GpuStatus {
-            uuid: text("GPU-1"),
-            name: text("NVIDIA A100"),
-            memory_used: 1,
-            memory_total: 2,
-            utilization: Some(f64::NAN),
-            processes: vec![123],
-        }],
+        gpus: vec![
+            model::status::GpuStatus {
+                index: 0,
+                uuid: text("GPU-1"),
+                name: text("NVIDIA A100"),
+                memory_used: Some(1),
+                memory_total: Some(2),
+                utilization: Some(f64::NAN),
+                processes: Some(vec![123]),
+                problem: None,
+            },
+            model::status::GpuStatus {
+                index: 1,
+                problem: Some(text("device fell off the bus")),
+                ..Default::default()
+            },
+        ],
         gpu_note: None,
     }
 }
@@ -242,7 +254,7 @@ fn messages() -> Vec<(String, Message)> {
         seq: 7,
     };
     let empty = model::status::Status::default();
-    let reply = |ok, error| Message::Reply(Reply { ok, error });
+    let reply = |answer| Message::Reply(Reply::from(answer));
     let mut messages = vec![
         (text("hello"), Message::Hello(hello)),
         (text("status"), Message::Status(Box::new(Status::from(&full_status())))),
@@ -250,8 +262,8 @@ fn messages() -> Vec<(String, Message)> {
         (text("live"), Message::Live { seq: 7 }),
         (text("gap"), Message::Gap { from: 1, to: 6 }),
         (text("alive"), Message::Alive { time: moment().to_string(), seq: 7 }),
-        (text("reply_ok"), reply(true, None)),
-        (text("reply_error"), reply(false, Some(text("not supported by this version")))),
+        (text("reply_ok"), reply(Ok(text("paused")))),
+        (text("reply_error"), reply(Err(text("there is no run `r`")))),
         (text("error"), Message::Error { message: text("the request is not JSON") }),
     ];
     for happening in happenings() {
@@ -259,6 +271,23 @@ fn messages() -> Vec<(String, Message)> {
         messages.push((name, Message::Event(Box::new(Event::from(&stored(happening))))));
     }
     messages
+}
+
+/// Returns every command under the name of its golden file.
+fn commands() -> Vec<(String, Command)> {
+    let run = text("diffusion_H512L2C128D2_20260223_203349");
+    let path = text("Cache/Training/diffusion_H512L2C128D2_20260223_203349/checkpoint-5000");
+    vec![
+        (text("request_pause"), Command::Pause {}),
+        (text("request_resume"), Command::Resume {}),
+        (text("request_analyze"), Command::Analyze { path }),
+        (
+            text("request_retry"),
+            Command::Retry { run: run.clone(), checkpoint: text("checkpoint-5000") },
+        ),
+        (text("request_adopt"), Command::Adopt { runs: vec![run], all: false }),
+        (text("request_adopt_all"), Command::Adopt { runs: Vec::new(), all: true }),
+    ]
 }
 
 #[test]
@@ -271,6 +300,13 @@ fn every_message_has_its_golden_form_and_is_read_back() {
         let pretty = serde_json::to_string_pretty(&value).unwrap() + "\n";
         expect_file![format!("{FOLDER}/{name}.json")].assert_eq(&pretty);
         assert_eq!(serde_json::from_str::<Message>(&line).unwrap(), message, "{name}");
+        names.insert(format!("{name}.json"));
+    }
+    for (name, command) in commands() {
+        let pretty = serde_json::to_string_pretty(&command).unwrap() + "\n";
+        expect_file![format!("{FOLDER}/{name}.json")].assert_eq(&pretty);
+        let line = serde_json::to_vec(&command).unwrap();
+        assert_eq!(Request::parse(&line), Ok(Request::Command(Ok(command))), "{name}");
         names.insert(format!("{name}.json"));
     }
     let files: BTreeSet<String> = std::fs::read_dir(Path::new(FOLDER))

@@ -1,6 +1,7 @@
 //! Tests of the journal: what is committed is remembered, whole, once, and through anything.
 
 mod refusals;
+mod reopening;
 
 use super::*;
 use crate::model::analysis::FailureClass;

@@ -16,6 +16,7 @@ impl From<&model::Status> for Status {
             problems: status.problems.clone(),
             runs: status.runs.iter().map(Run::from).collect(),
             analysis: Analysis::from(&status.analysis),
+            paused: status.paused.clone(),
             queue: status.queue.iter().map(Queued::from).collect(),
             running: status.running.iter().map(Running::from).collect(),
             documents: Documents::from(&status.documents),
@@ -108,6 +109,7 @@ impl From<&model::RunningAnalysis> for Running {
             checkpoint: running.checkpoint.clone(),
             since: running.since.clone(),
             attempt: running.attempt,
+            device: running.device.clone(),
         }
     }
 }
@@ -162,12 +164,14 @@ impl From<&model::HostStatus> for Host {
 impl From<&model::GpuStatus> for Gpu {
     fn from(gpu: &model::GpuStatus) -> Self {
         Self {
+            index: gpu.index,
             uuid: gpu.uuid.clone(),
             name: gpu.name.clone(),
             memory_used: gpu.memory_used,
             memory_total: gpu.memory_total,
             utilization: gpu.utilization.and_then(finite),
             processes: gpu.processes.clone(),
+            problem: gpu.problem.clone(),
         }
     }
 }

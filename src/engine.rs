@@ -37,7 +37,7 @@ use crate::settings::Settings;
 
 pub use dispatch::idle;
 pub use documents::relative;
-pub use snapshot::snapshot;
+pub use snapshot::{snapshot, snapshot_after};
 pub use world::World;
 
 /// Something that happened outside.

@@ -257,7 +257,9 @@ impl Loop {
     fn publish_snapshot(&mut self) {
         self.dirty_since = None;
         self.snapshot_at = Instant::now();
-        let mut status = engine::snapshot(&self.house.world, now());
+        let before = Arc::clone(&self.house.snapshots.borrow());
+        let mut status = engine::snapshot_after(&before, &self.house.world, now());
+        drop(before);
         // The world knows of an observation before the recorder has counted what it brings.
         status.documents.pending += self.unanswered.iter().sum::<u64>();
         self.house.notifier.status(&summary(&status));

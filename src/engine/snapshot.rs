@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::cmp::Reverse;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::model::checkpoint::Condition;
@@ -27,6 +28,12 @@ const SHOWN_INCOMPLETE: usize = 10;
 
 /// Returns what the daemon knows at this moment.
 pub fn snapshot(world: &World, now: Moment) -> Status {
+    snapshot_after(&Status::default(), world, now)
+}
+
+/// Returns what the daemon knows at this moment, and shares what is the same as in the snapshot
+/// before.
+pub fn snapshot_after(before: &Status, world: &World, now: Moment) -> Status {
     let shown = |(_, run): &(&RunId, &Run)| run.known.is_some() || !run.present.is_empty();
     let mut runs: Vec<(&RunId, &Run)> = world.runs.iter().filter(shown).collect();
     runs.sort_by_key(|(id, run)| (Reverse(run.newest_change), *id));
@@ -42,7 +49,16 @@ pub fn snapshot(world: &World, now: Moment) -> Status {
     };
     Status {
         time: now.to_string(),
-        runs: runs.into_iter().map(|(id, run)| run_status(world, id, run)).collect(),
+        runs: runs
+            .into_iter()
+            .enumerate()
+            .map(|(position, (id, run))| {
+                let status = run_status(world, id, run);
+                // The order rarely changes, so the same run stood in the same place.
+                let same = before.runs.get(position).filter(|old| ***old == status);
+                same.map_or_else(|| Arc::new(status), Arc::clone)
+            })
+            .collect(),
         analysis: world.readiness.clone(),
         paused: world.paused.map(|since| since.whole_seconds().to_string()),
         queue: queue_entries(world, now),

@@ -1,6 +1,7 @@
 //! The snapshot: what the daemon knows right now, for the socket and for people.
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,12 +11,13 @@ use super::journal::DocumentsState;
 use super::measurement::Verdict;
 
 /// Everything that `runscribe status` shows.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Status {
     /// When it was taken, RFC 3339 with offset.
     pub time: String,
-    /// The runs, the most recently changed first.
-    pub runs: Vec<RunStatus>,
+    /// The runs, the most recently changed first. What stays the same is shared with the snapshot
+    /// before, so that a thousand runs need memory once.
+    pub runs: Vec<Arc<RunStatus>>,
     /// Whether analyses can run, and if not why and what to do.
     pub analysis: Readiness,
     /// Since when no analysis is started because a person asked for it, RFC 3339 with offset.

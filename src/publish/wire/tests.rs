@@ -162,7 +162,7 @@ fn full_status() -> model::status::Status {
     model::status::Status {
         paused: Some(moment().to_string()),
         time: at(),
-        runs: vec![full_run()],
+        runs: vec![full_run().into()],
         analysis: Readiness::Ready { program: text(".venv/bin/python analysis/run.py") },
         queue: vec![QueueEntry {
             run: RunId::new(RUN),

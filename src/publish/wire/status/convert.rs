@@ -14,7 +14,7 @@ impl From<&model::Status> for Status {
         Self {
             time: status.time.clone(),
             problems: status.problems.clone(),
-            runs: status.runs.iter().map(Run::from).collect(),
+            runs: status.runs.iter().map(|run| Run::from(&**run)).collect(),
             analysis: Analysis::from(&status.analysis),
             paused: status.paused.clone(),
             queue: status.queue.iter().map(Queued::from).collect(),

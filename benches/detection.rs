@@ -71,7 +71,8 @@ fn analyze(arguments: &[String]) {
     let now = nanoseconds();
     let [stamps, run, step, checkpoint, output] = arguments else { panic!("{arguments:?}") };
     let mut stamps = fs::File::options().create(true).append(true).open(stamps).unwrap();
-    writeln!(stamps, "{run}/{step} {now}").unwrap();
+    // At once: others read along.
+    stamps.write_all(format!("{run}/{step} {now}\n").as_bytes()).unwrap();
     let report = serde_json::json!({
         "model_path": checkpoint, "model_type": "diffusion_mlm", "n_batches": 20,
         "n_samples": 320, "max_concept_similarity": 0.7389, "mean_concept_similarity": 0.2286,

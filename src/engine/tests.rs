@@ -576,11 +576,11 @@ fn a_stuck_checkpoint_is_reported_once_for_as_long_as_it_stays_the_same() {
 fn snapshots_share_what_stays_the_same() {
     let mut play = Play::new();
     play.show(RUN, &[("checkpoint-1", complete("x"))]);
-    let before = super::snapshot(&play.world, play.now);
-    let same = super::snapshot_after(&before, &play.world, play.now);
+    let before = snapshot(&play.world, play.now);
+    let same = snapshot_after(&before, &play.world, play.now);
     assert!(Arc::ptr_eq(&before.runs[0], &same.runs[0]));
     play.end(reported(20.0));
-    let after = super::snapshot_after(&before, &play.world, play.now);
+    let after = snapshot_after(&before, &play.world, play.now);
     assert_eq!(after.runs[0].checkpoints.analyzed, 1);
     assert_eq!(before.runs[0].checkpoints.analyzed, 0);
 }

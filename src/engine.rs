@@ -207,8 +207,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             out.effects.push(Effect::Answer(number, answer));
         }
         Event::Tick => {
-            absence::report_stuck(world, now, out);
-            absence::doubt_broken(world, now, out);
+            absence::look_for_absent(world, now, out);
         }
         Event::Stopping(reason) => {
             world.stopping = true;

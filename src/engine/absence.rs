@@ -4,6 +4,7 @@
 //! Nothing is concluded but from a listing without error of the same training folder.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::model::checkpoint::Condition;
 use crate::model::event::Happening;
@@ -13,6 +14,9 @@ use crate::model::time::Moment;
 
 use super::world::{Run, World};
 use super::{Decisions, Effect, outcome, sightings};
+
+/// How often what does not come is looked for.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 /// A known run that is missing from its own training folder was deleted, unless a folder that is
 /// still unknown may be it under another name.
@@ -153,11 +157,20 @@ fn broken(world: &World, id: &RunId, now: Moment) -> Vec<(CheckpointId, Digest)>
     broken.cloned().collect()
 }
 
-/// Asks for another look at what seems broken: what was seen half a minute ago proves nothing now.
-pub(super) fn doubt_broken(world: &World, now: Moment, out: &mut Decisions) {
-    if world.pending.is_empty() || world.journal_problem.is_some() {
+/// Looks through all runs for what does not come or does not come back, now and then: with a
+/// thousand of them that is work, and half a minute is the least that anything waits for.
+pub(super) fn look_for_absent(world: &mut World, now: Moment, out: &mut Decisions) {
+    let is_due = world.absence_looked_at.is_none_or(|at| now.since(at.timestamp()) >= LOOK_EVERY);
+    if !is_due || world.journal_problem.is_some() {
         return;
     }
+    world.absence_looked_at = Some(now);
+    report_stuck(world, now, out);
+    doubt_broken(world, now, out);
+}
+
+/// Asks for another look at what seems broken: what was seen half a minute ago proves nothing now.
+fn doubt_broken(world: &World, now: Moment, out: &mut Decisions) {
     let runs: BTreeSet<&RunId> =
         world.pending.iter().map(|(checkpoint, _)| &checkpoint.run).collect();
     for run in runs {
@@ -176,10 +189,7 @@ pub(super) fn conclude_broken(world: &mut World, id: &RunId, now: Moment, out: &
 
 /// Reports checkpoints that are not complete and made no progress for `stuck_after`, each once. One
 /// that is damaged will make none, so a reconcile period is enough for it.
-pub(super) fn report_stuck(world: &mut World, now: Moment, out: &mut Decisions) {
-    if world.journal_problem.is_some() {
-        return;
-    }
+fn report_stuck(world: &mut World, now: Moment, out: &mut Decisions) {
     let watch = &world.settings.watch;
     let (limit, damaged_limit) = (watch.stuck_after, watch.reconcile.min(watch.stuck_after));
     let mut stuck = Vec::new();

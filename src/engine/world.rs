@@ -57,6 +57,8 @@ pub struct World {
     pub(crate) missed_sightings: bool,
     pub(crate) documents: DocumentsState,
     pub(crate) watch: WatchStatus,
+    /// When all runs were last looked through for what is stuck or broken.
+    pub(crate) absence_looked_at: Option<Moment>,
     /// When the last full scan ended; the start of the daemon before there was one.
     pub(crate) last_scan: Moment,
     pub(crate) host: HostStatus,
@@ -217,6 +219,7 @@ impl World {
             missed_sightings: false,
             documents: DocumentsState::default(),
             watch: WatchStatus::default(),
+            absence_looked_at: None,
             last_scan: now,
             host: HostStatus::default(),
             seq: memory.last_seq,

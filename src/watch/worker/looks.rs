@@ -85,10 +85,8 @@ impl Worker {
         telling: Telling,
     ) -> Result<(), Stopped> {
         self.go_on()?;
-        if !self.is_listed(run) {
-            return Ok(());
-        }
-        self.watch_run(run);
+        let Some(identity) = self.listed_as(run) else { return Ok(()) };
+        self.watch_run(run, identity);
         match self.scanner.refresh_run(run, thoroughness, (self.clock)()) {
             Ok(change) => {
                 self.attend_to_unfinished(run);
@@ -115,19 +113,16 @@ impl Worker {
         }
     }
 
-    /// Returns whether a run is in the training folder; hints may be older than its last listing.
-    fn is_listed(&self, run: &RunId) -> bool {
-        match &self.told_folder {
-            Some(TrainingFolder::Listed { runs, .. }) => contains_run(runs, run.as_str()),
-            _ => false,
-        }
+    /// Returns which folder a run was in the last listing, if it was there; hints may be older.
+    fn listed_as(&self, run: &RunId) -> Option<FolderIdentity> {
+        let Some(TrainingFolder::Listed { runs, .. }) = &self.told_folder else { return None };
+        let position = runs.binary_search_by(|(listed, _)| listed.cmp(run)).ok()?;
+        runs.get(position).map(|(_, identity)| *identity)
     }
 
-    fn watch_run(&self, run: &RunId) {
-        let Some(root) = self.scanner.root() else { return };
-        let folder = root.join(run.as_str());
-        if let Ok((identity, _)) = files::folder_identity(&folder) {
-            self.inbox.watches().ensure(&folder, identity);
+    fn watch_run(&self, run: &RunId, identity: FolderIdentity) {
+        if let Some(root) = self.scanner.root() {
+            self.inbox.watches().ensure(&root.join(run.as_str()), identity);
         }
     }
 

@@ -17,6 +17,7 @@ mod once;
 pub mod reading;
 mod reload;
 pub mod report;
+mod run_facts;
 mod setup;
 mod signals;
 mod workers;

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use tokio::sync::{mpsc, watch as state};
 use tokio::time::{MissedTickBehavior, interval, timeout};
@@ -12,14 +12,13 @@ use tokio_util::sync::CancellationToken;
 use crate::analyze::program::{self, Surroundings};
 use crate::analyze::reports;
 use crate::engine::Event;
+use crate::host::Sampler;
 use crate::host::gpus::Gpus;
-use crate::host::{Sampler, run_files};
 use crate::model::ids::RunId;
-use crate::model::journal::RunFacts;
 use crate::model::status::Readiness;
 use crate::settings::Settings;
-use crate::{git, wandb};
 
+use super::run_facts;
 use super::workers::Workers;
 
 /// How often the host is read.
@@ -242,31 +241,9 @@ fn read_runs(
 ) {
     while let Some(run) = asked.blocking_recv() {
         let settings = Arc::clone(&settings.borrow());
-        let facts = run_facts(&settings, &run);
+        let facts = run_facts::read(&settings, &run);
         if news.blocking_send(Event::RunFacts(run, facts)).is_err() {
             break;
         }
-    }
-}
-
-fn run_facts(settings: &Settings, run: &RunId) -> RunFacts {
-    let paths = &settings.paths;
-    let began = run.stamp().and_then(|stamp| {
-        let zoned = stamp.to_zoned(jiff::tz::TimeZone::system()).ok()?;
-        Some(SystemTime::from(zoned.timestamp()))
-    });
-    let log = began.and_then(|began| run_files::shell_log(&paths.shell_logs, run, began));
-    let relative = |path: PathBuf| {
-        let inside = path.strip_prefix(&paths.root).map(Path::to_path_buf).unwrap_or(path);
-        inside.to_string_lossy().into_owned()
-    };
-    let wandb_url = log.as_deref().and_then(run_files::wandb_url);
-    let recorded = wandb::git_facts(&paths.root.join("wandb"), run);
-    RunFacts {
-        git_commit: recorded.commit,
-        git_tag: recorded.tag.or_else(|| git::train_tag(&paths.root, run)),
-        machine: run_files::machine(&paths.run_logs, run),
-        shell_log: log.map(relative),
-        wandb_url,
     }
 }

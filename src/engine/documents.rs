@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::document::{Links, cells, note};
 use crate::model::checkpoint::{Condition, ModelConfig, RunSighting};
 use crate::model::ids::{CheckpointId, CheckpointName, RunId};
-use crate::model::journal::{Change, RunFacts};
+use crate::model::journal::{Change, LoggedMetric, RunFacts};
 use crate::model::measurement::{GLOBAL_EFFECTIVE_RANK, Verdict};
 use crate::model::observation::{CellFill, DocumentEdit, Observation, RunColumn};
 use crate::model::time::Moment;
@@ -64,6 +64,7 @@ pub(super) fn run_facts(world: &mut World, id: &RunId, found: RunFacts, out: &mu
         // The first answer stays: a tag that is made later was not the run's.
         git_commit: before.git_commit.clone().or(found.git_commit),
         git_tag: before.git_tag.clone().or(found.git_tag),
+        logged: if found.logged.is_empty() { before.logged.clone() } else { found.logged },
     };
     if known.facts == before {
         return;
@@ -175,7 +176,35 @@ fn evidence(world: &World, observation: &Observation) -> Vec<String> {
     let present = world.runs.get(run).and_then(|run| run.present.get(name));
     let folder = present.map(|present| relative(&paths.root, &present.folder));
     let report = format!("Report and output: {}", relative(&paths.root, &reports));
-    folder.map(|folder| format!("Checkpoint: {folder}")).into_iter().chain([report]).collect()
+    let checkpoint = folder.map(|folder| format!("Checkpoint: {folder}"));
+    let facts = world.runs.get(run).map(Run::facts).unwrap_or_default();
+    checkpoint.into_iter().chain([report]).chain(logged(&facts, observation)).collect()
+}
+
+/// Returns what the shell log says of training and evaluation at a checkpoint: the last of each
+/// that is not of a later step, or that says the same as the trainer's state.
+fn logged(facts: &RunFacts, observation: &Observation) -> Vec<String> {
+    let Some(point) = observation.training.as_ref() else { return Vec::new() };
+    let log = facts.shell_log.as_deref().unwrap_or("shell log");
+    let last = |is_evaluation: bool| {
+        let mut of_kind = facts.logged.iter().filter(|one| one.is_evaluation == is_evaluation);
+        let (name, value, step) = if is_evaluation {
+            ("eval_loss", point.eval_loss, point.eval_step)
+        } else {
+            ("loss", point.loss, point.loss_step)
+        };
+        let same = value.map(|value| format!("{name} {value}"));
+        let says_same =
+            |one: &LoggedMetric| one.text.split(", ").any(|part| Some(part) == same.as_deref());
+        let fits = |one: &&LoggedMetric| match one.step {
+            Some(step) => step <= point.step,
+            None => says_same(one),
+        };
+        let one = of_kind.rfind(fits)?;
+        let step = one.step.or(step).map_or_else(String::new, |step| format!(", step {step}"));
+        Some(format!("{log}, line {}{step}: {}", one.line, one.text))
+    };
+    last(false).into_iter().chain(last(true)).collect()
 }
 
 /// Returns the run reports folder as seen from the experiment log's folder.

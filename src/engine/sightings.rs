@@ -66,8 +66,14 @@ pub(super) fn run(world: &mut World, sighting: RunSighting, now: Moment, out: &m
         .keys()
         .filter_map(|name| Some((*name, Arc::clone(run.present_complete(*name)?))))
         .collect();
+    let mut has_new = false;
     for (name, content) in complete {
-        take_complete(world, CheckpointId { run: id.clone(), name }, content, now, out);
+        let checkpoint = CheckpointId { run: id.clone(), name };
+        has_new |= take_complete(world, checkpoint, content, now, out);
+    }
+    if has_new {
+        // What its shell log says at this step is wanted by the time the verdict is there.
+        out.effects.push(Effect::ReadRunFacts(id.clone()));
     }
     if !elsewhere {
         absence::conclude_gone_checkpoints(world, &id, now, out);
@@ -104,11 +110,10 @@ fn make_known(world: &mut World, sighting: &RunSighting, now: Moment, out: &mut 
     let old = old_since.is_some();
     out.event(now, id, None, Happening::RunSeen { old, renamed_from: renamed_from.clone() });
     world.run_mut(id).known = Some(known);
-    if !old {
-        out.effects.push(Effect::ReadRunFacts(id.clone()));
-        if renamed_from.is_none() {
-            documents::first_row(world, sighting, out);
-        }
+    match renamed_from {
+        _ if old => {}
+        Some(_) => out.effects.push(Effect::ReadRunFacts(id.clone())),
+        None => documents::first_row(world, sighting, out),
     }
     true
 }
@@ -224,14 +229,14 @@ fn share_contents(run: &mut Run) {
 }
 
 /// A content that is seen complete for the first time is announced once, and queued unless its run
-/// is old.
+/// is old. Returns whether it is to be analyzed and was not known.
 fn take_complete(
     world: &mut World,
     id: CheckpointId,
     complete: Arc<CompleteCheckpoint>,
     now: Moment,
     out: &mut Decisions,
-) {
+) -> bool {
     let digest = complete.digest.clone();
     let run = world.run_mut(&id.run);
     let is_live = run.is_live();
@@ -242,7 +247,7 @@ fn take_complete(
             content.standing = Standing::Pending;
             set_standing(world, id, digest, Standing::Pending, out);
         }
-        return;
+        return false;
     }
     let what = Happening::CheckpointComplete {
         digest: digest.clone(),
@@ -263,9 +268,10 @@ fn take_complete(
     world.run_mut(&id.run).add_content(id.name, entry);
     if standing == Standing::Pending {
         world.pending.insert((id, digest));
-    } else {
-        set_standing(world, id, digest, standing, out);
+        return true;
     }
+    set_standing(world, id, digest, standing, out);
+    false
 }
 
 pub(super) fn set_standing(

@@ -15,7 +15,7 @@ use crate::model::checkpoint::{
     CheckpointSighting, CompleteCheckpoint, Condition, ModelConfig, TrainingPoint,
 };
 use crate::model::ids::{Digest, FolderIdentity};
-use crate::model::journal::{Memory, Standing};
+use crate::model::journal::{LoggedMetric, Memory, Standing};
 use crate::model::measurement::{Report, ReportSource};
 use crate::model::observation::{DocumentEdit, Observation};
 use crate::model::status::DaemonStatus;
@@ -258,6 +258,38 @@ fn nothing_starts_before_the_first_scan_ended() {
     assert!(play.orders.is_empty());
     play.event(Event::FirstScanDone);
     assert_eq!(play.names(), ["checkpoint-20"]);
+}
+
+#[test]
+fn a_failure_note_tells_what_the_shell_log_says_at_that_step() {
+    let mut play = Play::new();
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    let metric = |line, step, is_evaluation, text: &str| LoggedMetric {
+        line,
+        step,
+        is_evaluation,
+        text: text.to_owned(),
+    };
+    let facts = RunFacts {
+        shell_log: Some("Cache/logs/shell_x.log".to_owned()),
+        logged: vec![
+            metric(8, None, false, "loss 8.3, grad_norm 2"),
+            metric(10, None, false, "loss 8.1, grad_norm 2.29"),
+            metric(12, Some(20), true, "eval_loss 8.2"),
+            metric(19, None, false, "loss 7.9, grad_norm 2"),
+        ],
+        ..RunFacts::default()
+    };
+    play.event(Event::RunFacts(RunId::new(RUN), facts));
+    play.end(reported(2.0));
+    let mut notes = play.journal.documents.iter().filter_map(|edit| match edit {
+        DocumentEdit::FailureNote { text, .. } => Some(text.clone()),
+        _ => None,
+    });
+    let note = notes.next_back().unwrap();
+    assert!(note.contains("line 10: loss 8.1, grad"), "{note}");
+    assert!(note.contains("line 12, step 20: eval"), "{note}");
+    assert!(!note.contains("loss 7.9") && !note.contains("loss 8.3"), "of other steps: {note}");
 }
 
 #[test]

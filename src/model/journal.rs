@@ -138,6 +138,22 @@ pub struct RunFacts {
     /// The tag that the run itself recorded, else the one tag that was made for it.
     #[serde(default)]
     pub git_tag: Option<String>,
+    /// The newest metrics of its shell log, in the order of the log.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub logged: Vec<LoggedMetric>,
+}
+
+/// A metric as a run's shell log tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LoggedMetric {
+    /// The line of the log, counted from 1.
+    pub line: u64,
+    /// The optimizer step that it belongs to, if the log makes it certain.
+    pub step: Option<u64>,
+    /// Whether it is an evaluation, and not a line of training.
+    pub is_evaluation: bool,
+    /// Names and values, such as `loss 8.6391, grad_norm 2.29`.
+    pub text: String,
 }
 
 /// Where a checkpoint's content stands on its way to one observation.

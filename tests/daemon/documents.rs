@@ -107,6 +107,32 @@ fn a_note_tells_the_commit_that_the_run_recorded_and_the_tag_that_was_made_for_i
 }
 
 #[test]
+fn a_note_tells_the_shell_logs_line_that_says_what_the_trainers_state_says() {
+    // A log is looked for among those that were written since the run's own stamp.
+    let run = "diffusion_H64L2C128D2_20250101_000000";
+    let project = Project::new();
+    let folder = project.path("Cache/Training").join(run);
+    let log = format!(
+        "Output directory: {}\n{{'loss': 8.6391, 'grad_norm': 2.292, 'epoch': 0.02}}\n\
+         {{'loss': 8.3238, 'grad_norm': 1.86, 'learning_rate': 0.00024, 'epoch': 0.04}}\n",
+        folder.display()
+    );
+    std::fs::write(project.path("Cache/logs/shell_diffusion_20250101_000000.log"), log).unwrap();
+    project.script("checkpoint-20", FakeReport::with_rank(4.9));
+    // An analysis takes seconds, in which the log is read.
+    project.script_file("checkpoint-20", "slow", "1");
+    let daemon = project.start();
+    project.save(run, 20);
+    daemon.wait_for_observations(1);
+    wait("the note", || project.notes().len() == 1);
+    let folder = project.path("docs/2_Experiments_Registry/run_reports");
+    let note = std::fs::read_to_string(folder.join(&project.notes()[0])).unwrap();
+    let expected = "shell_diffusion_20250101_000000.log, line 3, step 20: loss 8.3238, grad";
+    assert!(note.replace('\\', "").contains(expected), "{note}");
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn a_final_model_with_a_checkpoints_weights_is_not_analyzed_again() {
     let project = Project::new();
     let daemon = project.start();

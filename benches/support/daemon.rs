@@ -28,6 +28,9 @@ impl Daemon {
         let log = fs::File::create(root.join("daemon.log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_runscribe"));
         command.args(["watch", "-q", "--root"]).arg(root).env("NOTIFY_SOCKET", &notify);
+        // As the systemd unit sets them.
+        command.env("MALLOC_ARENA_MAX", "1");
+        command.env("MALLOC_TRIM_THRESHOLD_", "65536").env("MALLOC_MMAP_THRESHOLD_", "65536");
         let started = Instant::now();
         let child = command.stdin(Stdio::null()).stderr(log).spawn().unwrap();
         let mut message = [0; 4096];

@@ -24,12 +24,11 @@ end_all() {
 }
 trap end_all EXIT
 
-as_user() {
-    setpriv --reuid "$user" --regid "$user" --clear-groups env HOME="$project" "$@"
-}
+# An array and not a function: what is started in the background must be the program itself.
+as_user=(setpriv --reuid "$user" --regid "$user" --clear-groups env "HOME=$project")
 
 status() {
-    as_user "$project/runscribe" status --json --root "$project" 2>/dev/null
+    "${as_user[@]}" "$project/runscribe" status --json --root "$project" 2>/dev/null
 }
 
 says() {
@@ -50,11 +49,11 @@ give_up() {
 
 # explains PATH TEXT
 explains() {
-    as_user "$project/runscribe" explain "$1" --root "$project" >"$project.explained" 2>&1 || true
+    "${as_user[@]}" "$project/runscribe" explain "$1" --root "$project" >"$project.explained" 2>&1 || true
     grep -q "$2" "$project.explained" || fail "explain $1: $(cat "$project.explained")"
 }
 
-as_user "$project/runscribe" watch --root "$project" >"$project.log" 2>&1 &
+"${as_user[@]}" "$project/runscribe" watch --root "$project" >"$project.log" 2>&1 &
 daemon=$!
 wait_until 30 count pending 1 || give_up "the first checkpoint was not seen"
 # The trainer is root and leaves weights that only it may read, as safetensors does.
@@ -77,4 +76,7 @@ chmod 755 "$run"
 chmod 644 "$run/checkpoint-40/model.safetensors"
 wait_until 40 count analyzed 2 || give_up "what may be read again was not analyzed"
 count gone 0 || give_up "something is gone"
+end_process "$daemon"
+has_ended "$daemon" || fail "the daemon is still there"
+daemon=''
 echo "unreadable files and folders: stated, nothing gone, analyzed once they may be read"

@@ -29,8 +29,8 @@ use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, ProgramFacts};
 use crate::model::checkpoint::{RunSighting, TrainingFolder};
 use crate::model::command::{Answer, Order};
 use crate::model::event::{Happening, NewEvent};
-use crate::model::ids::{CheckpointName, RunId};
-use crate::model::journal::{DocumentsState, RunFacts, Transaction};
+use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
+use crate::model::journal::{Change, DocumentsState, RunFacts, Standing, Transaction};
 use crate::model::status::{GpuReading, HostStatus, Readiness};
 use crate::model::time::Moment;
 use crate::settings::Settings;
@@ -139,6 +139,18 @@ impl Decisions {
 
     fn daemon_event(&mut self, now: Moment, what: Happening) {
         self.transaction.events.push(NewEvent { time: now, run: None, checkpoint: None, what });
+    }
+
+    /// Gives a content another standing, in the world and in the journal.
+    fn stand(
+        &mut self,
+        world: &mut World,
+        checkpoint: CheckpointId,
+        digest: Digest,
+        standing: Standing,
+    ) {
+        world.stand(&checkpoint, &digest, standing.clone());
+        self.transaction.changes.push(Change::Standing { checkpoint, digest, standing });
     }
 
     fn into_effects(self) -> Vec<Effect> {

@@ -26,14 +26,10 @@ pub(super) struct Arguments {
 
 pub(super) fn run(common: &Common, arguments: &Arguments, output: &mut Output) -> Outcome {
     let settings = load_settings::load(&common.sources())?.settings;
-    let name = run_name(&arguments.run);
-    if name.is_empty() {
-        let usage = "give a run id, or the path of a run's folder".to_owned();
-        return Err(Ended::Failed(exit::USAGE, usage));
-    }
-    let newest = reading::newest_observation(&settings.paths.state, &RunId::new(name))?;
+    let run = named_run(&arguments.run)?;
+    let newest = reading::newest_observation(&settings.paths.state, &run)?;
     let Some(observation) = newest else {
-        output.line(&clean(&format!("none: no checkpoint of `{name}` has been analyzed")))?;
+        output.line(&clean(&format!("none: no checkpoint of `{run}` has been analyzed")))?;
         return Err(Ended::Code(exit::UNDECIDED));
     };
     let checkpoint = &observation.checkpoint.name;
@@ -47,8 +43,21 @@ pub(super) fn run(common: &Common, arguments: &Arguments, output: &mut Output) -
         }
     };
     let why = if why.is_empty() { "all gates passed".to_owned() } else { why };
-    output.line(&clean(&format!("{word}: {checkpoint} of `{name}`: {why}")))?;
+    output.line(&clean(&format!("{word}: {checkpoint} of `{run}`: {why}")))?;
     if code == 0 { Ok(()) } else { Err(Ended::Code(code)) }
+}
+
+/// Returns the run that an argument names.
+///
+/// # Errors
+/// It names none.
+pub(super) fn named_run(argument: &str) -> Result<RunId, Ended> {
+    let name = run_name(argument);
+    if name.is_empty() {
+        let usage = "give a run id, or the path of a run's folder".to_owned();
+        return Err(Ended::Failed(exit::USAGE, usage));
+    }
+    Ok(RunId::new(name))
 }
 
 /// Takes the run id out of a path of the run's folder, or of one of its checkpoints.

@@ -3,12 +3,11 @@
 use std::path::PathBuf;
 
 use crate::daemon::{load_settings, report};
-use crate::model::ids::RunId;
 
-use super::gate::run_name;
-use super::output::{Ended, Outcome, Output};
+use super::Common;
+use super::gate::named_run;
+use super::output::{Outcome, Output};
 use super::terminal::clean;
-use super::{Common, exit};
 
 /// Arguments of `report`.
 #[derive(Debug, clap::Args)]
@@ -33,12 +32,8 @@ pub(super) struct Arguments {
 
 pub(super) fn run(common: &Common, arguments: &Arguments, output: &mut Output) -> Outcome {
     let settings = load_settings::load(&common.sources())?.settings;
-    let name = run_name(&arguments.run);
-    if name.is_empty() {
-        let usage = "give a run id, or the path of a run's folder".to_owned();
-        return Err(Ended::Failed(exit::USAGE, usage));
-    }
-    let [plot, text] = report::drafts(&settings, &RunId::new(name), arguments.out.as_deref())?;
+    let run = named_run(&arguments.run)?;
+    let [plot, text] = report::drafts(&settings, &run, arguments.out.as_deref())?;
     for line in text.difference().lines() {
         output.line(&clean(line))?;
     }

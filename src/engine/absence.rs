@@ -13,7 +13,7 @@ use crate::model::journal::{Change, KnownRun, Standing};
 use crate::model::time::Moment;
 
 use super::world::{Run, World};
-use super::{Decisions, Effect, outcome, sightings};
+use super::{Decisions, Effect, outcome};
 
 /// How often what does not come is looked for.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -132,11 +132,8 @@ fn lose(
     if outcome::give_up_vanished(world, &checkpoint, &digest, now, out) {
         return;
     }
-    if let Some(content) = world.run_mut(&checkpoint.run).content_mut(checkpoint.name, &digest) {
-        content.standing = Standing::Gone;
-    }
     out.event(now, &checkpoint.run, Some(checkpoint.name), Happening::CheckpointGone);
-    sightings::set_standing(world, checkpoint, digest, Standing::Gone, out);
+    out.stand(world, checkpoint, digest, Standing::Gone);
 }
 
 /// Pending contents whose folder lost files and was left like that for a reconcile period: a

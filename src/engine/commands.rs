@@ -9,7 +9,7 @@ use crate::model::observation::{Observation, ObservationOutcome};
 use crate::model::time::Moment;
 
 use super::dispatch::{Turn, turn};
-use super::world::{Content, World};
+use super::world::World;
 use super::{Decisions, Effect};
 
 /// Carries out an order, or says why not; then nothing was changed.
@@ -39,8 +39,7 @@ pub(super) fn carry_out(
 /// Returns the content that a person asked for first and that can be analyzed now.
 pub(super) fn first_asked(world: &World, now: Moment) -> Option<(CheckpointId, Digest)> {
     let is_ready = |(checkpoint, digest): &&(CheckpointId, Digest)| {
-        let run = world.runs.get(&checkpoint.run);
-        let content = run.and_then(|run| run.content(checkpoint.name, digest));
+        let content = world.content(checkpoint, digest);
         world.pending.contains(&(checkpoint.clone(), digest.clone()))
             && content.is_some_and(|one| matches!(turn(world, checkpoint, one, now), Turn::Ready))
     };
@@ -80,7 +79,7 @@ fn checkpoints(count: usize) -> String {
 fn analyze(world: &mut World, checkpoint: &CheckpointId, out: &mut Decisions) -> Answer {
     let digest = on_disk(world, checkpoint, out)?;
     refuse_running(world, checkpoint, &digest)?;
-    match content(world, checkpoint, &digest).map(|content| content.standing.clone()) {
+    match world.content(checkpoint, &digest).map(|content| content.standing.clone()) {
         None => return Err(format!("{checkpoint} has just appeared; ask again")),
         Some(Standing::Observed) => return Err(observed(world, checkpoint, &digest)),
         Some(Standing::Waiting { .. } | Standing::Listed | Standing::Gone) => {
@@ -88,7 +87,8 @@ fn analyze(world: &mut World, checkpoint: &CheckpointId, out: &mut Decisions) ->
         }
         Some(Standing::Pending | Standing::Started { .. }) => {}
     }
-    let waits = content(world, checkpoint, &digest)
+    let waits = world
+        .content(checkpoint, &digest)
         .map(|content| turn(world, checkpoint, content, world.now));
     let asked = (checkpoint.clone(), digest);
     world.asked.retain(|other| *other != asked);
@@ -110,7 +110,7 @@ fn unless_paused(world: &World) -> String {
 fn retry(world: &mut World, checkpoint: &CheckpointId, out: &mut Decisions) -> Answer {
     let digest = on_disk(world, checkpoint, out)?;
     refuse_running(world, checkpoint, &digest)?;
-    let Some(content) = content(world, checkpoint, &digest) else {
+    let Some(content) = world.content(checkpoint, &digest) else {
         return Err(format!("{checkpoint} has just appeared; ask again"));
     };
     match content.standing {
@@ -122,7 +122,8 @@ fn retry(world: &mut World, checkpoint: &CheckpointId, out: &mut Decisions) -> A
         Standing::Waiting { .. } => start_over(world, checkpoint, &digest, out),
         Standing::Observed if failed_for_good(world, checkpoint, &digest) => {
             let (checkpoint, digest) = (checkpoint.clone(), digest);
-            set_pending(world, &checkpoint, &digest);
+            forget_interruptions(world, &checkpoint, &digest);
+            world.stand(&checkpoint, &digest, Standing::Pending);
             out.transaction.changes.push(Change::Reopened { checkpoint, digest });
         }
         Standing::Observed => return Err(observed(world, checkpoint, &digest)),
@@ -156,14 +157,6 @@ fn on_disk(
             Err(format!("{checkpoint} cannot be analyzed: {why}"))
         }
     }
-}
-
-fn content<'a>(
-    world: &'a World,
-    checkpoint: &CheckpointId,
-    digest: &Digest,
-) -> Option<&'a Content> {
-    world.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)
 }
 
 fn refuse_running(world: &World, checkpoint: &CheckpointId, digest: &Digest) -> Result<(), String> {
@@ -211,17 +204,14 @@ fn observed(world: &World, checkpoint: &CheckpointId, digest: &Digest) -> String
 
 /// Forgets the failures so far: what a person asked for is the first attempt of its own.
 fn start_over(world: &mut World, checkpoint: &CheckpointId, digest: &Digest, out: &mut Decisions) {
-    set_pending(world, checkpoint, digest);
-    let (checkpoint, digest, standing) = (checkpoint.clone(), digest.clone(), Standing::Pending);
-    out.transaction.changes.push(Change::Standing { checkpoint, digest, standing });
+    forget_interruptions(world, checkpoint, digest);
+    out.stand(world, checkpoint.clone(), digest.clone(), Standing::Pending);
 }
 
-fn set_pending(world: &mut World, checkpoint: &CheckpointId, digest: &Digest) {
+fn forget_interruptions(world: &mut World, checkpoint: &CheckpointId, digest: &Digest) {
     if let Some(content) = world.run_mut(&checkpoint.run).content_mut(checkpoint.name, digest) {
-        content.standing = Standing::Pending;
         content.interruptions = 0;
     }
-    world.pending.insert((checkpoint.clone(), digest.clone()));
 }
 
 fn adopt_all(world: &mut World, out: &mut Decisions) -> String {

@@ -169,9 +169,10 @@ fn start(
     out: &mut Decisions,
 ) -> bool {
     let Some(order) = order(world, checkpoint, digest) else { return false };
-    let (attempt, interruptions) = (order.attempt, interruptions(world, checkpoint, digest));
-    let failing_since = match standing(world, checkpoint, digest) {
-        Some(Standing::Waiting { since, .. }) => Some(*since),
+    let Some(content) = world.content(checkpoint, digest) else { return false };
+    let (attempt, interruptions) = (order.attempt, content.interruptions);
+    let failing_since = match content.standing {
+        Standing::Waiting { since, .. } => Some(since),
         _ => None,
     };
     world.running.push(Running {
@@ -195,20 +196,6 @@ fn start(
     out.event(now, &checkpoint.run, Some(checkpoint.name), what);
     out.effects.push(Effect::Analyze(Box::new(order)));
     true
-}
-
-fn standing<'a>(
-    world: &'a World,
-    checkpoint: &CheckpointId,
-    digest: &Digest,
-) -> Option<&'a Standing> {
-    let content = world.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)?;
-    Some(&content.standing)
-}
-
-fn interruptions(world: &World, checkpoint: &CheckpointId, digest: &Digest) -> u32 {
-    let run = world.runs.get(&checkpoint.run);
-    run.and_then(|run| run.content(checkpoint.name, digest)).map_or(0, |one| one.interruptions)
 }
 
 fn order(world: &World, checkpoint: &CheckpointId, digest: &Digest) -> Option<AnalysisOrder> {

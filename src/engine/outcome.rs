@@ -142,18 +142,8 @@ pub(super) fn analyzed(
 }
 
 fn content(world: &World, running: &Running) -> Option<Content> {
-    let run = world.runs.get(&running.checkpoint.run)?;
-    let content = run.content(running.checkpoint.name, &running.digest)?;
+    let content = world.content(&running.checkpoint, &running.digest)?;
     (content.standing != Standing::Observed).then(|| content.clone())
-}
-
-fn set_standing(world: &mut World, running: &Running, standing: Standing, out: &mut Decisions) {
-    let (checkpoint, digest) = (running.checkpoint.clone(), running.digest.clone());
-    let run = world.run_mut(&checkpoint.run);
-    if let Some(content) = run.content_mut(checkpoint.name, &digest) {
-        content.standing = standing.clone();
-    }
-    out.transaction.changes.push(Change::Standing { checkpoint, digest, standing });
 }
 
 /// The result is thrown away; the next sighting says whether the content is still there.
@@ -162,7 +152,7 @@ fn look_again(world: &mut World, running: &Running, out: &mut Decisions) {
     if let Some(present) = run.present.get_mut(&running.checkpoint.name) {
         present.stale = true;
     }
-    set_standing(world, running, Standing::Pending, out);
+    out.stand(world, running.checkpoint.clone(), running.digest.clone(), Standing::Pending);
     out.effects.push(Effect::RescanRun(running.checkpoint.run.clone()));
 }
 
@@ -196,7 +186,7 @@ fn failed(world: &mut World, ended: &Ended, failure: Failure, now: Moment, out: 
         evidence: failure.evidence,
         interruptions: ended.content.interruptions,
     };
-    set_standing(world, running, standing, out);
+    out.stand(world, running.checkpoint.clone(), running.digest.clone(), standing);
 }
 
 /// The program does not know the type: the checkpoint waits until the program changes.
@@ -206,7 +196,7 @@ fn model_type_rejected(world: &mut World, running: &Running, out: &mut Decisions
         world.rejected.insert((model_type.clone(), protocol.clone()));
         out.transaction.changes.push(Change::ModelTypeRejected { model_type, protocol });
     }
-    set_standing(world, running, Standing::Pending, out);
+    out.stand(world, running.checkpoint.clone(), running.digest.clone(), Standing::Pending);
 }
 
 /// A failure that is final becomes an observation, unless our own reading of the weights already
@@ -360,14 +350,9 @@ fn verdict_event(observation: &Observation, now: Moment, out: &mut Decisions) {
 
 /// Makes the observation a fact: once, with everything that the documents get of it.
 fn commit(world: &mut World, observation: Observation, now: Moment, out: &mut Decisions) {
-    let checkpoint = observation.checkpoint.clone();
-    let digest: Digest = observation.digest.clone();
-    let run = world.run_mut(&checkpoint.run);
-    if let Some(content) = run.content_mut(checkpoint.name, &digest) {
-        content.standing = Standing::Observed;
-    }
-    run.observe(observation.clone());
-    world.pending.remove(&(checkpoint, digest));
+    let Observation { checkpoint, digest, .. } = &observation;
+    world.stand(checkpoint, digest, Standing::Observed);
+    world.run_mut(&checkpoint.run).observe(observation.clone());
     documents::observed(world, &observation, now, out);
     out.transaction.changes.push(Change::Observed(Box::new(observation)));
 }

@@ -1,13 +1,12 @@
 //! From what the scan saw to what is known: runs, complete checkpoints, gone and stuck ones.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::model::checkpoint::{
     CheckpointSighting, CompleteCheckpoint, Condition, RunSighting, TrainingFolder,
 };
 use crate::model::event::Happening;
-use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
+use crate::model::ids::{CheckpointId, CheckpointName, RunId};
 use crate::model::journal::{Change, KnownRun, RunFacts, Standing};
 use crate::model::time::Moment;
 use crate::settings::Adopt;
@@ -158,14 +157,14 @@ fn take_renamed(
     for observation in &mut run.observations {
         observation.checkpoint.run = sighting.run.clone();
     }
-    let (moved, kept) = std::mem::take(&mut world.pending)
+    let renamed = |checkpoint: CheckpointId| {
+        let moves = checkpoint.run == from;
+        if moves { CheckpointId { run: sighting.run.clone(), ..checkpoint } } else { checkpoint }
+    };
+    world.pending = std::mem::take(&mut world.pending)
         .into_iter()
-        .partition(|(checkpoint, _)| checkpoint.run == from);
-    world.pending = kept;
-    let moved: Vec<_> = Vec::from_iter::<BTreeSet<_>>(moved);
-    world.pending.extend(moved.into_iter().map(|(checkpoint, digest)| {
-        (CheckpointId { run: sighting.run.clone(), name: checkpoint.name }, digest)
-    }));
+        .map(|(checkpoint, digest)| (renamed(checkpoint), digest))
+        .collect();
     world.runs.insert(sighting.run.clone(), run);
     let to = sighting.run.clone();
     out.transaction.changes.push(Change::RunRenamed { from: from.clone(), to });
@@ -240,12 +239,11 @@ fn take_complete(
     let digest = complete.digest.clone();
     let run = world.run_mut(&id.run);
     let is_live = run.is_live();
-    if let Some(content) = run.content_mut(id.name, &digest) {
+    if let Some(content) = run.content(id.name, &digest) {
         // Its run woke up; or it came back (a folder was moved away and back), and its analysis is
         // still owed.
         if is_live && matches!(content.standing, Standing::Listed | Standing::Gone) {
-            content.standing = Standing::Pending;
-            set_standing(world, id, digest, Standing::Pending, out);
+            out.stand(world, id, digest, Standing::Pending);
         }
         return false;
     }
@@ -270,25 +268,8 @@ fn take_complete(
         world.pending.insert((id, digest));
         return true;
     }
-    set_standing(world, id, digest, standing, out);
+    out.stand(world, id, digest, standing);
     false
-}
-
-pub(super) fn set_standing(
-    world: &mut World,
-    checkpoint: CheckpointId,
-    digest: Digest,
-    standing: Standing,
-    out: &mut Decisions,
-) {
-    let owed = matches!(standing, Standing::Pending | Standing::Waiting { .. });
-    let key = (checkpoint.clone(), digest.clone());
-    if owed {
-        world.pending.insert(key);
-    } else {
-        world.pending.remove(&key);
-    }
-    out.transaction.changes.push(Change::Standing { checkpoint, digest, standing });
 }
 
 /// From now on every new run is a run of today.

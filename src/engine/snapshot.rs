@@ -156,9 +156,7 @@ fn is_running(world: &World, checkpoint: &CheckpointId) -> bool {
 
 fn waits_for(world: &World, candidate: &Candidate<'_>, now: Moment) -> String {
     let Candidate { checkpoint, digest, .. } = candidate;
-    let run = world.runs.get(&checkpoint.run);
-    let content = run.and_then(|run| run.content(checkpoint.name, digest));
-    let Some(content) = content else { return "unknown".to_owned() };
+    let Some(content) = world.content(checkpoint, digest) else { return "unknown".to_owned() };
     if let Turn::Waits(reason) = turn(world, checkpoint, content, now) {
         return reason;
     }

@@ -14,8 +14,8 @@ use crate::model::analysis::{AnalysisResult, FailureClass, ProgramKind};
 use crate::model::checkpoint::{
     CheckpointSighting, CompleteCheckpoint, Condition, ModelConfig, TrainingPoint,
 };
-use crate::model::ids::{Digest, FolderIdentity};
-use crate::model::journal::{LoggedMetric, Memory, Standing};
+use crate::model::ids::FolderIdentity;
+use crate::model::journal::{LoggedMetric, Memory};
 use crate::model::measurement::{Report, ReportSource};
 use crate::model::observation::{DocumentEdit, Observation};
 use crate::model::status::DaemonStatus;

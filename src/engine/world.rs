@@ -267,6 +267,25 @@ impl World {
         self.run_mut(&checkpoint.run).add_content(checkpoint.name, content);
     }
 
+    /// Returns what is known of a content.
+    pub(crate) fn content(&self, checkpoint: &CheckpointId, digest: &Digest) -> Option<&Content> {
+        self.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)
+    }
+
+    /// Gives a content another standing, and with that a place in the queue or none.
+    pub(crate) fn stand(&mut self, checkpoint: &CheckpointId, digest: &Digest, standing: Standing) {
+        let key = (checkpoint.clone(), digest.clone());
+        if matches!(standing, Standing::Pending | Standing::Waiting { .. }) {
+            self.pending.insert(key);
+        } else {
+            self.pending.remove(&key);
+        }
+        let run = self.run_mut(&checkpoint.run);
+        if let Some(content) = run.content_mut(checkpoint.name, digest) {
+            content.standing = standing;
+        }
+    }
+
     /// Whether an order for this content has not come to its end.
     pub(crate) fn is_running(&self, checkpoint: &CheckpointId, digest: &Digest) -> bool {
         self.running.iter().any(|one| one.checkpoint == *checkpoint && one.digest == *digest)

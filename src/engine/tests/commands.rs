@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::model::command::Whom;
-use crate::model::ids::CheckpointId;
 
 impl Play {
     /// Asks for something and returns the answer.

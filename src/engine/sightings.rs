@@ -165,6 +165,10 @@ fn take_renamed(
         .into_iter()
         .map(|(checkpoint, digest)| (renamed(checkpoint), digest))
         .collect();
+    world.stuck = std::mem::take(&mut world.stuck)
+        .into_iter()
+        .map(|(checkpoint, signature)| (renamed(checkpoint), signature))
+        .collect();
     world.runs.insert(sighting.run.clone(), run);
     let to = sighting.run.clone();
     out.transaction.changes.push(Change::RunRenamed { from: from.clone(), to });

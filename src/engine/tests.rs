@@ -640,6 +640,23 @@ fn a_full_scan_that_does_not_end_is_a_stated_problem() {
     assert!(!hangs(&play));
 }
 
+#[test]
+fn a_renamed_run_is_not_reported_as_stuck_again() {
+    let mut play = Play::new();
+    let shown = [("checkpoint-1", complete("x")), ("checkpoint-2", incomplete())];
+    let saved_at = play.now.timestamp();
+    let seen = play.sighting(RUN, &shown, saved_at);
+    play.event(Event::Run(seen));
+    play.later(7200);
+    let renamed = RUN.replace("diffusion", "renamed");
+    play.list(&[&renamed], HOME);
+    let seen = play.sighting(&renamed, &shown, saved_at);
+    play.event(Event::Run(seen));
+    play.later(7200);
+    assert_eq!(play.count(|what| matches!(what, Happening::RunGone)), 0);
+    assert_eq!(play.count(|what| matches!(what, Happening::CheckpointStuck { .. })), 1);
+}
+
 /// While gigabytes of optimizer state are written, no file that decides on completeness changes.
 #[test]
 fn a_save_that_goes_on_is_not_stuck() {

@@ -102,3 +102,45 @@ check_notes() {
     ' "$1/$registry/master_experiment_log.md")
     [[ $links == 1 ]] || fail "$links list items under Failure Notes instead of 1"
 }
+
+# What follows asks `status`, which a check with a daemon defines: it prints the snapshot as JSON, or
+# nothing while there is no daemon.
+
+# says TEXT: the snapshot holds it.
+says() {
+    status | grep -q -- "$1"
+}
+
+# count STANDING N: the snapshot counts so many checkpoints in this standing.
+count() {
+    [[ $(status | python3 -c '
+import json, sys
+print(sum(run["checkpoints"][sys.argv[1]] for run in json.load(sys.stdin)["runs"]))' "$1" 2>/dev/null) == "$2" ]]
+}
+
+# last_scan prints when the last full scan ended.
+last_scan() {
+    status | python3 -c 'import json, sys; print(json.load(sys.stdin)["watch"]["last_reconcile"])'
+}
+
+# scanned_since TIME
+scanned_since() {
+    [[ $(last_scan) != "$1" ]]
+}
+
+# scan_twice waits until two more full scans have ended: whatever one would conclude is there then.
+scan_twice() {
+    local before
+    for _ in 1 2; do
+        before=$(last_scan)
+        wait_until 20 scanned_since "$before" || give_up "no full scan"
+    done
+}
+
+# give_up TEXT… fails with what the daemon said; its log is `$project.log`.
+give_up() {
+    status || true
+    # shellcheck disable=SC2154 # The check sets it.
+    tail -n 20 "$project.log"
+    fail "$@"
+}

@@ -31,22 +31,6 @@ status() {
     "${as_user[@]}" "$project/runscribe" status --json --root "$project" 2>/dev/null
 }
 
-says() {
-    status | grep -q "$1"
-}
-
-count() {
-    [[ $(status | python3 -c '
-import json, sys
-print(sum(run["checkpoints"][sys.argv[1]] for run in json.load(sys.stdin)["runs"]))' "$1" 2>/dev/null) == "$2" ]]
-}
-
-give_up() {
-    status || true
-    tail -n 20 "$project.log"
-    fail "$@"
-}
-
 # explains PATH TEXT
 explains() {
     "${as_user[@]}" "$project/runscribe" explain "$1" --root "$project" >"$project.explained" 2>&1 || true
@@ -68,7 +52,7 @@ grep -q "incomplete" "$project.explained" && fail "unreadable is called incomple
 chown root:root "$run"
 chmod 700 "$run"
 wait_until 30 says "run \`" || give_up "an unreadable run is not stated"
-sleep 5
+scan_twice
 count gone 0 || give_up "an unreadable run made checkpoints gone"
 explains "$run" "may not be read by this user"
 : >"$project/fake/go"

@@ -26,36 +26,6 @@ status() {
     "$binary" status --json --root "$project" 2>/dev/null
 }
 
-# count NAME N: so many checkpoints in this standing.
-count() {
-    [[ $(status | python3 -c '
-import json, sys
-print(sum(run["checkpoints"][sys.argv[1]] for run in json.load(sys.stdin)["runs"]))' "$1" 2>/dev/null) == "$2" ]]
-}
-
-scans() {
-    status | python3 -c 'import json, sys; print(json.load(sys.stdin)["watch"]["last_reconcile"])'
-}
-
-scanned_since() {
-    [[ $(scans) != "$1" ]]
-}
-
-# scan_twice waits until two more full scans have ended.
-scan_twice() {
-    local before
-    for _ in 1 2; do
-        before=$(scans)
-        wait_until 20 scanned_since "$before" || give_up "no full scan"
-    done
-}
-
-give_up() {
-    status || true
-    tail -n 20 "$project.log"
-    fail "$@"
-}
-
 # The analysis waits, so that the checkpoint is still pending when its disk goes away.
 "$binary" watch --root "$project" >"$project.log" 2>&1 &
 daemon=$!

@@ -27,19 +27,6 @@ status() {
     "$binary" status --json --root "$project" 2>/dev/null
 }
 
-# count NAME N: so many checkpoints in this standing.
-count() {
-    [[ $(status | python3 -c '
-import json, sys
-print(sum(run["checkpoints"][sys.argv[1]] for run in json.load(sys.stdin)["runs"]))' "$1" 2>/dev/null) == "$2" ]]
-}
-
-give_up() {
-    status || true
-    tail -n 20 "$project.log"
-    fail "$@"
-}
-
 backend() {
     status | grep -Eq "\"backend\": *\"$1\""
 }

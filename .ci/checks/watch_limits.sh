@@ -23,24 +23,6 @@ status() {
     "$binary" status --json --root "$project" 2>/dev/null
 }
 
-# says TEXT
-says() {
-    status | grep -q "$1"
-}
-
-# analyzed N: that many checkpoints were analyzed.
-analyzed() {
-    [[ $(status | python3 -c '
-import json, sys
-print(sum(run["checkpoints"]["analyzed"] for run in json.load(sys.stdin)["runs"]))' 2>/dev/null) == "$1" ]]
-}
-
-give_up() {
-    status || true
-    tail -n 20 "$project.log"
-    fail "$@"
-}
-
 begin() {
     rm -rf "$project"
     python3 "$small" new "$project"
@@ -60,10 +42,10 @@ unshare --user --map-root-user true 2>/dev/null || skip "user namespaces are not
 
 begin
 start_limited max_inotify_watches 1
-wait_until 30 analyzed 1 || give_up "the first checkpoint was not analyzed"
+wait_until 30 count analyzed 1 || give_up "the first checkpoint was not analyzed"
 wait_until 10 says "sysctl fs.inotify.max_user_watches=" || give_up "the advice is missing"
 python3 "$small" save "$project" 40
-wait_until 15 analyzed 2 || give_up "a checkpoint was missed without watches"
+wait_until 15 count analyzed 2 || give_up "a checkpoint was missed without watches"
 end_process "$daemon"
 echo "no watch left: stated with its sysctl, and checkpoints found by scanning"
 
@@ -72,7 +54,7 @@ start_limited max_inotify_instances 0
 wait_until 30 says "sysctl fs.inotify.max_user_instances=" || give_up "the advice is missing"
 wait_until 10 says '"backend": *"poll"' || give_up "it is not polling"
 python3 "$small" save "$project" 40
-wait_until 15 analyzed 2 || give_up "a checkpoint was missed without an instance"
+wait_until 15 count analyzed 2 || give_up "a checkpoint was missed without an instance"
 "$binary" tail --json --since 0 --root "$project" >"$project.events" & tail=$!
 wait_until 10 grep -q '"kind":"watch_degraded"' "$project.events" || give_up "no watch_degraded"
 kill "$tail"
@@ -84,11 +66,11 @@ begin
 echo 4 >"$queue"
 "$binary" watch --root "$project" >"$project.log" 2>&1 &
 daemon=$!
-wait_until 30 analyzed 1 || give_up "the first checkpoint was not analyzed"
+wait_until 30 count analyzed 1 || give_up "the first checkpoint was not analyzed"
 for step in $(seq 100 100 5000); do
     python3 "$small" save "$project" "$step" &
 done
-wait_until 120 analyzed 51 || give_up "checkpoints were missed with a queue of 4 events"
+wait_until 120 count analyzed 51 || give_up "checkpoints were missed with a queue of 4 events"
 overflows=$(status | python3 -c 'import json, sys; print(json.load(sys.stdin)["watch"]["overflows"])')
 ((overflows > 0)) || give_up "a queue of 4 events never overflowed"
 end_process "$daemon"

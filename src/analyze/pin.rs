@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::reports;
 use crate::model::analysis::AnalysisOrder;
 
 /// Not linked: nobody analyzes it, and it is two thirds of a checkpoint's size.
@@ -81,16 +82,5 @@ fn link_files(from: &Path, to: &Path) -> io::Result<Option<io::Error>> {
 
 /// Removes all pins: at the start of the daemon nobody uses one. Returns how many there were.
 pub fn sweep(state: &Path) -> io::Result<u64> {
-    let pins = state.join("pins");
-    let entries = match std::fs::read_dir(&pins) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-        Err(error) => return Err(error),
-    };
-    let mut removed = 0;
-    for entry in entries {
-        std::fs::remove_dir_all(entry?.path())?;
-        removed += 1;
-    }
-    Ok(removed)
+    reports::remove_all(&state.join("pins"), |pin| std::fs::remove_dir_all(pin))
 }

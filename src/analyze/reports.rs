@@ -108,14 +108,23 @@ fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The folder cannot be listed or a file not be removed.
 pub fn sweep_outputs(state: &Path) -> io::Result<u64> {
-    let entries = match std::fs::read_dir(state.join(OUTPUTS)) {
+    remove_all(&state.join(OUTPUTS), |output| std::fs::remove_file(output))
+}
+
+/// Removes everything in a folder of the state, and returns how much there was; a folder that does
+/// not exist holds nothing.
+pub(super) fn remove_all(
+    folder: &Path,
+    remove: impl Fn(&Path) -> io::Result<()>,
+) -> io::Result<u64> {
+    let entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
         Err(error) => return Err(error),
     };
     let mut removed = 0;
     for entry in entries {
-        std::fs::remove_file(entry?.path())?;
+        remove(&entry?.path())?;
         removed += 1;
     }
     Ok(removed)

@@ -1,22 +1,8 @@
 //! The commands and their exit codes.
 
-use std::process::Output;
-
-use crate::support::{FakeReport, Project, command};
+use crate::support::{FakeReport, Project, code, command, err, out};
 
 const RUN: &str = "diffusion_H64L2C128D2_20261123_063802";
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 #[test]
 fn wrong_command_lines_exit_with_2_and_help_with_0() {

@@ -3,18 +3,13 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::Project;
+use crate::support::{Project, code};
 
 const RUN: &str = "diffusion_H64L2C128D2_20261123_063802";
 const SCRIPT: &str = "analysis/run_concept_analysis.py";
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
 
 fn examine(project: &Project) -> (i32, Value) {
     let output = project.run(&["doctor", "--json"]);

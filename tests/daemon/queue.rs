@@ -2,26 +2,13 @@
 
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
-use std::process::Output;
 
 use serde_json::Value;
 
-use crate::support::{Daemon, FakeReport, Project, command};
+use crate::support::{Daemon, FakeReport, Project, code, command, err, out};
 
 const NOBODY: u32 = 65534;
 const RUN: &str = "diffusion_H64L2C128D2_20261123_063802";
-
-fn code(output: &Output) -> i32 {
-    output.status.code().unwrap()
-}
-
-fn out(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stdout).into_owned()
-}
-
-fn err(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
 
 /// Runs `queue` and expects it to be done.
 fn queue(project: &Project, arguments: &[&str]) -> String {

@@ -449,6 +449,21 @@ impl Drop for Daemon {
     }
 }
 
+/// Returns the exit code of a command that ended by itself.
+pub(crate) fn code(output: &Output) -> i32 {
+    output.status.code().unwrap()
+}
+
+/// Returns what a command printed.
+pub(crate) fn out(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+/// Returns what a command said on standard error.
+pub(crate) fn err(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
 /// Returns the command lines of all processes.
 pub(crate) fn command_lines() -> Vec<String> {
     let entries = fs::read_dir("/proc").unwrap().filter_map(Result::ok);

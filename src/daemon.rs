@@ -10,6 +10,7 @@ pub mod dry_run;
 mod event_loop;
 pub mod explaining;
 mod helpers;
+pub mod http;
 pub mod load_settings;
 #[cfg(test)]
 mod model_test;

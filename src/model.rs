@@ -12,6 +12,7 @@ pub mod journal;
 pub mod measurement;
 pub mod observation;
 pub mod secrets;
+pub mod shell_log;
 pub mod status;
 pub mod time;
 

@@ -16,6 +16,7 @@ mod failures;
 #[cfg(test)]
 pub(crate) mod memory_journal;
 mod outcome;
+mod shell_logs;
 mod sightings;
 mod snapshot;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use crate::model::command::{Answer, Order};
 use crate::model::event::{Happening, NewEvent};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
 use crate::model::journal::{Change, DocumentsState, RunFacts, Standing, Transaction};
+use crate::model::shell_log::{LogKey, LogSighting};
 use crate::model::status::{GpuReading, HostStatus, Readiness};
 use crate::model::time::Moment;
 use crate::settings::Settings;
@@ -56,6 +58,12 @@ pub enum Event {
         /// Why, and what to do.
         problem: String,
     },
+    /// A shell log was read further, or something about it changed.
+    ShellLog(Box<LogSighting>),
+    /// A shell log's content is nowhere any more.
+    ShellLogGone(LogKey),
+    /// What is wrong with shell logs, in place of what was wrong before.
+    ShellLogProblems(Vec<String>),
     /// Everything was scanned once.
     FirstScanDone,
     /// Everything was scanned again.
@@ -175,6 +183,9 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::TrainingFolder(folder) => sightings::training_folder(world, folder, now, out),
         Event::Run(sighting) => sightings::run(world, sighting, now, out),
         Event::RunUnreadable { run, problem } => world.run_mut(&run).problem = Some(problem),
+        Event::ShellLog(seen) => shell_logs::seen(world, *seen, out),
+        Event::ShellLogGone(key) => out.transaction.changes.push(Change::ShellLogGone(key)),
+        Event::ShellLogProblems(problems) => world.shell_log_problems = problems,
         Event::FirstScanDone => sightings::first_scan_done(world, out),
         Event::Reconciled { ended, took, watches, backend } => {
             world.last_scan = now;

@@ -19,6 +19,7 @@ pub mod history;
 pub mod journal;
 mod late;
 mod lock;
+mod log_rows;
 mod looks;
 pub mod opening;
 mod outbox;

@@ -50,6 +50,7 @@ impl MemoryJournal {
                 memory.observations.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
                 memory.stuck.iter_mut().for_each(|one| rename(&mut one.0.run));
                 memory.notes.iter_mut().for_each(|note| rename(&mut note.0));
+                memory.shell_logs.iter_mut().filter_map(|log| log.run.as_mut()).for_each(rename);
             }
             Change::CheckpointComplete { checkpoint, content, time } => {
                 let standing = Standing::Pending;
@@ -77,6 +78,11 @@ impl MemoryJournal {
             }
             Change::Paused(since) => memory.paused = since,
             Change::Asked(asked) => memory.asked = asked,
+            Change::ShellLog(known) => {
+                memory.shell_logs.retain(|log| log.key != known.key);
+                memory.shell_logs.push(*known);
+            }
+            Change::ShellLogGone(key) => memory.shell_logs.retain(|log| log.key != key),
             Change::FirstScanEnded => memory.fresh = false,
             Change::ModelTypeRejected { model_type, protocol } => {
                 memory.rejected_model_types.push((model_type, protocol));

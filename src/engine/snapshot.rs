@@ -113,6 +113,7 @@ fn problems(world: &World, now: Moment) -> Vec<String> {
     });
     problems.extend(unreadable);
     problems.extend(super::failures::problems(world));
+    problems.extend(world.shell_log_problems.iter().cloned());
     for (id, run) in &world.runs {
         for (name, present) in &run.present {
             match &present.condition {

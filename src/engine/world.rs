@@ -55,6 +55,7 @@ pub struct World {
     pub(crate) made_before: BTreeSet<(String, String)>,
     pub(crate) journal_problem: Option<String>,
     pub(crate) missed_sightings: bool,
+    pub(crate) shell_log_problems: Vec<String>,
     pub(crate) documents: DocumentsState,
     pub(crate) watch: WatchStatus,
     /// When all runs were last looked through for what is stuck or broken.
@@ -217,6 +218,7 @@ impl World {
             made_before: BTreeSet::new(),
             journal_problem: None,
             missed_sightings: false,
+            shell_log_problems: Vec::new(),
             documents: DocumentsState::default(),
             watch: WatchStatus::default(),
             absence_looked_at: None,

@@ -10,6 +10,7 @@ use super::checkpoint::CompleteCheckpoint;
 use super::event::NewEvent;
 use super::ids::{CheckpointId, Digest, FolderIdentity, RunId};
 use super::observation::{DocumentEdit, Observation};
+use super::shell_log::{LogKey, LogPosition, LogReading, LogSighting};
 use super::time::Moment;
 
 /// One atomic step of the journal: all of it is durable, or none.
@@ -93,6 +94,10 @@ pub enum Change {
     Paused(Option<Moment>),
     /// The contents that a person wants analyzed before all others, the first one first.
     Asked(Vec<(CheckpointId, Digest)>),
+    /// A shell log was read further, or was tied to another run. Replaces what was known of it.
+    ShellLog(Box<KnownLog>),
+    /// A shell log's content is nowhere any more; nothing is known of it from now on.
+    ShellLogGone(LogKey),
     /// A program rejected a model type; forgotten when the program's protocol changes.
     ModelTypeRejected {
         /// The rejected type.
@@ -121,6 +126,51 @@ pub struct KnownRun {
     /// What its own files say of it.
     #[serde(default)]
     pub facts: RunFacts,
+}
+
+/// A shell log as the journal knows it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct KnownLog {
+    /// Which log.
+    pub key: LogKey,
+    /// Its path relative to the root, or absolute where it lies elsewhere.
+    pub path: String,
+    /// Up to where everything that it says is recorded.
+    pub position: LogPosition,
+    /// What everything up to there says.
+    pub reading: LogReading,
+    /// Its length when it was last looked at, in bytes.
+    pub length: u64,
+    /// When it was last written to.
+    pub modified: Timestamp,
+    /// The run of its newest training, if it is known.
+    pub run: Option<RunId>,
+}
+
+impl KnownLog {
+    /// Makes what is to be known of a log that was seen, and tied to this run.
+    pub fn new(seen: LogSighting, run: Option<RunId>) -> Self {
+        let LogSighting { key, path, position, reading, length, modified } = seen;
+        Self { key, path, position, reading, length, modified, run }
+    }
+
+    /// Forgets what is of no use while the log does not grow, because hundreds of old logs are
+    /// known: the parser's state, which the journal keeps, the metrics but the newest one of the
+    /// newest training, and excerpts, which were used when they were new.
+    pub fn rest(&mut self) {
+        self.position.parser = String::new();
+        let trainings = &mut self.reading.trainings;
+        let newest = trainings.len().saturating_sub(1);
+        for (place, training) in trainings.iter_mut().enumerate() {
+            let spare = training.metrics.len().saturating_sub(usize::from(place == newest));
+            training.metrics.drain(..spare);
+            training.metrics.shrink_to_fit();
+            training.metric_intervals = Vec::new();
+            training.failures.iter_mut().for_each(|failure| failure.excerpt = Vec::new());
+            training.failures.shrink_to_fit();
+        }
+        trainings.shrink_to_fit();
+    }
 }
 
 /// What a run's own files say of it, outside its checkpoints.
@@ -216,6 +266,9 @@ pub struct Memory {
     /// The contents that a person wanted analyzed before all others, the first one first; those
     /// that are not owed an analysis any more mean nothing.
     pub asked: Vec<(CheckpointId, Digest)>,
+    /// All shell logs, the most recently written first, without the state of their parsers; all but
+    /// the newest few hold what a log at rest needs ([`KnownLog::rest`]).
+    pub shell_logs: Vec<KnownLog>,
     /// Rejected model types: type, protocol.
     pub rejected_model_types: Vec<(String, String)>,
 }

@@ -35,12 +35,30 @@ impl fmt::Display for LogKey {
 }
 
 /// How far a log was read, and all that is needed to read on as if there had been no break.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogPosition {
     /// Bytes from the beginning that were read.
     pub offset: u64,
     /// The state of the parser behind them, as the parser itself prints it.
     pub parser: String,
+    /// By what the content before the offset is recognized.
+    pub marks: LogMarks,
+}
+
+/// By what the content of a log that was read up to an offset is recognized: in its own file, under
+/// another name, and in a copy. The marks follow the offset, so a longer content has better ones.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogMarks {
+    /// Device number of the file system that the file was last seen on.
+    pub device: u64,
+    /// Inode number of that file.
+    pub inode: u64,
+    /// How many of the first bytes `head` stands for.
+    pub head_length: u64,
+    /// A hash of the first bytes.
+    pub head: u64,
+    /// A hash of the last bytes before the offset.
+    pub end: u64,
 }
 
 /// A log as it was last looked at.

@@ -7,10 +7,11 @@ use std::time::Duration;
 use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 
 use super::opening::{self, OpenError, Standing};
-use super::{rows, schema};
+use super::{log_rows, rows, schema};
 use crate::model::event::StoredEvent;
 use crate::model::ids::RunId;
-use crate::model::journal::Memory;
+use crate::model::journal::{KnownLog, Memory};
+use crate::model::shell_log::LogKey;
 
 /// The journal, open for reading. It takes no lock and delays no writer.
 #[derive(Debug)]
@@ -86,6 +87,12 @@ impl Reader {
     /// Returns the last sequence number that was given; 0 if none was.
     pub fn last_seq(&self) -> Result<u64, OpenError> {
         rows::last_seq(&self.connection).map_err(|error| OpenError::sqlite(&self.path, error))
+    }
+
+    /// Returns what is known of one shell log, with the state of its parser.
+    pub fn shell_log(&self, key: &LogKey) -> Result<Option<KnownLog>, OpenError> {
+        let known = log_rows::one(&self.connection, key);
+        known.map_err(|error| OpenError::sqlite(&self.path, error))
     }
 
     /// Returns all that the journal remembers.

@@ -12,6 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::journal::CommitError;
+use super::log_rows;
 use crate::model::event::{NewEvent, StoredEvent};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
 use crate::model::journal::{Change, KnownCheckpoint, KnownRun, Memory, Standing};
@@ -69,6 +70,8 @@ pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<
             write_fact(sql, "paused", since.map(|since| since.to_string()).as_deref())
         }
         Change::Asked(asked) => write_fact(sql, "asked", Some(&to_body(asked)?)),
+        Change::ShellLog(known) => log_rows::write(sql, known),
+        Change::ShellLogGone(key) => log_rows::forget(sql, key),
         Change::ModelTypeRejected { model_type, protocol } => {
             sql.execute(
                 "INSERT INTO rejected_model_types (model_type, protocol) VALUES (?1, ?2)
@@ -222,6 +225,7 @@ fn rename_run(sql: &SqlTransaction<'_>, from: &RunId, to: &RunId) -> Result<(), 
     sql.execute("DELETE FROM notes WHERE run = ?1", [from.as_str()])?;
     sql.execute("UPDATE OR REPLACE cells SET run = ?2 WHERE run = ?1", ids)?;
     sql.execute("UPDATE OR REPLACE stuck SET run = ?2 WHERE run = ?1", ids)?;
+    sql.execute("UPDATE shell_logs SET run = ?2 WHERE run = ?1", ids)?;
     Ok(())
 }
 
@@ -341,6 +345,7 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
         notes: rows(&read, "notes", "SELECT run, kind, file FROM notes ORDER BY id", |row| {
             Ok((run_id(row, 0)?, row.get(1)?, row.get(2)?))
         })?,
+        shell_logs: log_rows::all(&read)?,
         rejected_model_types: rows(
             &read,
             "rejected_model_types",
@@ -352,7 +357,7 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
 
 /// Reads a whole table into room that is exactly large enough: what thousands of rows leave unused
 /// would stay with the process for good.
-fn rows<T>(
+pub(super) fn rows<T>(
     connection: &Connection,
     table: &str,
     sql: &str,

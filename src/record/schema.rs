@@ -130,6 +130,22 @@ ALTER TABLE observations_2 RENAME TO observations;
 CREATE UNIQUE INDEX observations_that_count ON observations (run, checkpoint, digest)
     WHERE superseded = 0;
 ",
+    r"
+-- `position` is the offset up to which everything that a log says is recorded; `parser` is the
+-- state of the parser behind it, as the parser itself prints it.
+CREATE TABLE shell_logs (
+    key TEXT PRIMARY KEY,
+    path TEXT NOT NULL,
+    position INTEGER NOT NULL,
+    length INTEGER NOT NULL,
+    modified TEXT NOT NULL,
+    run TEXT,
+    marks TEXT NOT NULL,
+    parser TEXT NOT NULL,
+    reading TEXT NOT NULL
+) STRICT;
+CREATE INDEX shell_logs_by_age ON shell_logs (modified);
+",
 ];
 
 /// Returns the version that [`MIGRATIONS`] lead to.

@@ -10,6 +10,7 @@ pub mod dry_run;
 mod event_loop;
 pub mod explaining;
 mod helpers;
+mod host_evidence;
 pub mod http;
 pub mod load_settings;
 #[cfg(test)]

@@ -30,6 +30,7 @@ use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, ProgramFacts};
 use crate::model::checkpoint::{RunSighting, TrainingFolder};
 use crate::model::command::{Answer, Order};
 use crate::model::event::{Happening, NewEvent};
+use crate::model::host_evidence::{KernelReading, LogWriters};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
 use crate::model::journal::{Change, DocumentsState, RunFacts, Standing, Transaction};
 use crate::model::shell_log::{LogKey, LogSighting};
@@ -62,8 +63,14 @@ pub enum Event {
     ShellLog(Box<LogSighting>),
     /// A shell log's content is nowhere any more.
     ShellLogGone(LogKey),
+    /// All shell logs that were there at the start are read.
+    ShellLogsRead,
     /// What is wrong with shell logs, in place of what was wrong before.
     ShellLogProblems(Vec<String>),
+    /// Who writes those logs that were asked about ([`Effect::LookForWriters`]).
+    LogWriters(Vec<LogWriters>),
+    /// What the kernel's log says that is new, or whether it can be read.
+    KernelLog(KernelReading),
     /// Everything was scanned once.
     FirstScanDone,
     /// Everything was scanned again.
@@ -128,6 +135,9 @@ pub enum Effect {
     RescanAll(String),
     /// Find out what a run's own files say of it.
     ReadRunFacts(RunId),
+    /// Find out who writes these logs, by key and path; while that is being done for others, it is
+    /// left out, so ask again. Looking through all processes costs some milliseconds.
+    LookForWriters(Vec<(LogKey, String)>),
     /// Answer a command, as soon as all that was recorded before is durable.
     Answer(u64, Answer),
 }
@@ -185,6 +195,10 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::RunUnreadable { run, problem } => world.run_mut(&run).problem = Some(problem),
         Event::ShellLog(seen) => shell_logs::seen(world, *seen, out),
         Event::ShellLogGone(key) => out.transaction.changes.push(Change::ShellLogGone(key)),
+        // What follows from them for a run's state is not judged yet.
+        Event::LogWriters(_) => {}
+        Event::KernelLog(reading) => world.kernel = reading,
+        Event::ShellLogsRead => world.shell_logs_read = true,
         Event::ShellLogProblems(problems) => world.shell_log_problems = problems,
         Event::FirstScanDone => sightings::first_scan_done(world, out),
         Event::Reconciled { ended, took, watches, backend } => {
@@ -213,11 +227,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::Recorded(last_seq) => world.seq = last_seq,
         Event::CommitTrouble(problem) => commit_trouble(world, problem, out),
         Event::Documents(documents) => world.documents = documents,
-        Event::Host(host, own_memory) => {
-            let (gpus, gpu_note) = (world.host.gpus.split_off(0), world.host.gpu_note.take());
-            world.host = HostStatus { gpus, gpu_note, ..host };
-            world.daemon.memory = own_memory;
-        }
+        Event::Host(host, own_memory) => host_reading(world, host, own_memory),
         Event::Gpus(GpuReading { gpus, note }) => {
             (world.host.gpus, world.host.gpu_note) = (gpus, note);
         }
@@ -237,6 +247,13 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             out.daemon_event(now, Happening::DaemonStopping { reason });
         }
     }
+}
+
+/// The GPUs are read by another worker, less often.
+fn host_reading(world: &mut World, host: HostStatus, own_memory: Option<u64>) {
+    let (gpus, gpu_note) = (world.host.gpus.split_off(0), world.host.gpu_note.take());
+    world.host = HostStatus { gpus, gpu_note, ..host };
+    world.daemon.memory = own_memory;
 }
 
 fn started(world: &World, now: Moment, out: &mut Decisions) {

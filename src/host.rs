@@ -3,7 +3,9 @@
 //! checkpoints say of it.
 
 pub mod gpus;
+pub mod kernel_log;
 pub mod run_files;
+pub mod writers;
 
 use std::path::{Path, PathBuf};
 

@@ -7,6 +7,7 @@ pub mod checkpoint;
 pub mod command;
 pub mod device;
 pub mod event;
+pub mod host_evidence;
 pub mod ids;
 pub mod journal;
 pub mod measurement;

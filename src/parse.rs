@@ -8,6 +8,7 @@ pub mod ansi;
 pub mod checkpoint;
 pub mod finite;
 pub mod json;
+pub mod kernel_log;
 pub mod redact;
 pub mod report;
 pub mod shell_log;

@@ -78,8 +78,9 @@ pub async fn examine(settings: &Settings) -> Vec<Check> {
         host_facts::gpus(settings),
         host_facts::socket(settings),
     );
+    let kernel = look("kernel log", QUICK, host_facts::kernel_log).await;
     let before = [root, training, state, journal];
-    let after = [gpus, watch, git, log, reports, socket];
+    let after = [gpus, kernel, watch, git, log, reports, socket];
     before.into_iter().chain(analysis).chain(after).collect()
 }
 

@@ -188,6 +188,7 @@ impl Loop {
             }
             Effect::RescanRun(run) => self.house.watch.send(Control::RescanRun(run)),
             Effect::RescanAll(reason) => self.house.watch.send(Control::Rescan { reason }),
+            Effect::LookForWriters(logs) => self.house.helpers.look_for_writers(logs),
             Effect::ReadRunFacts(run) => self.house.helpers.read_run_facts(run),
             Effect::Answer(number, answer) => {
                 // Everything that was decided before it is asked for or in the backlog by now.

@@ -15,11 +15,12 @@ use crate::engine::Event;
 use crate::host::Sampler;
 use crate::host::gpus::Gpus;
 use crate::model::ids::RunId;
+use crate::model::shell_log::LogKey;
 use crate::model::status::Readiness;
 use crate::settings::Settings;
 
-use super::run_facts;
 use super::workers::Workers;
+use super::{host_evidence, run_facts};
 
 /// How often the host is read.
 const SAMPLE: Duration = Duration::from_secs(10);
@@ -39,6 +40,7 @@ const QUESTIONS: usize = 1024;
 #[derive(Debug)]
 pub(super) struct Helpers {
     questions: mpsc::Sender<RunId>,
+    logs: mpsc::Sender<Vec<(LogKey, String)>>,
     settings: state::Sender<Arc<Settings>>,
     news: mpsc::Sender<Event>,
     address: PathBuf,
@@ -61,13 +63,15 @@ impl Helpers {
             watch_program(current.clone(), surroundings, news.clone(), stop.clone()),
         );
         workers.spawn("reports", sweep_reports(current.clone(), stop.clone()));
-        workers.spawn("host", sample_host(sampler, news.clone(), stop));
+        workers.spawn("host", sample_host(sampler, news.clone(), stop.clone()));
+        workers.spawn("kernel log", host_evidence::listen_to_kernel(news.clone(), stop));
+        let logs = find_writers(workers, &current.borrow().paths.root, news.clone())?;
         let to_loop = news.clone();
         workers.spawn_looker("run files", move || {
             read_runs(asked, &current, &news);
             Ok(())
         })?;
-        Ok(Self { questions, settings: changes, news: to_loop, address })
+        Ok(Self { questions, logs, settings: changes, news: to_loop, address })
     }
 
     /// Reads the GPUs again and again, for people: an analysis asks anew before it starts.
@@ -80,6 +84,13 @@ impl Helpers {
     pub(super) fn read_run_facts(&self, run: RunId) {
         if self.questions.try_send(run).is_err() {
             tracing::debug!("too many runs wait for their files to be read");
+        }
+    }
+
+    /// Asks who writes these logs. While that is being found out, a further question is left out.
+    pub(super) fn look_for_writers(&self, logs: Vec<(LogKey, String)>) {
+        if self.logs.try_send(logs).is_err() {
+            tracing::debug!("who writes shell logs is still being looked for");
         }
     }
 
@@ -106,6 +117,20 @@ impl Helpers {
             tracing::debug!(%error, "cannot remove the address file");
         }
     }
+}
+
+fn find_writers(
+    workers: &mut Workers,
+    root: &Path,
+    news: mpsc::Sender<Event>,
+) -> anyhow::Result<mpsc::Sender<Vec<(LogKey, String)>>> {
+    let (logs, asked) = mpsc::channel(1);
+    let root = root.to_owned();
+    workers.spawn_looker("log writers", move || {
+        host_evidence::find_writers(&root, asked, &news);
+        Ok(())
+    })?;
+    Ok(logs)
 }
 
 /// Looks at the analysis program at the start and again and again; tells the loop what changed.

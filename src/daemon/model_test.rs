@@ -194,7 +194,10 @@ impl Play {
                     self.orders.push(*order);
                 }
                 Effect::RescanRun(run) => self.doubts.push(run),
-                Effect::RescanAll(_) | Effect::ReadRunFacts(_) | Effect::Answer(..) => {}
+                Effect::RescanAll(_)
+                | Effect::LookForWriters(_)
+                | Effect::ReadRunFacts(_)
+                | Effect::Answer(..) => {}
             }
         }
         if from_a_look {

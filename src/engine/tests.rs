@@ -89,7 +89,7 @@ impl Play {
                 Effect::Record(transaction) => self.journal.record(transaction),
                 Effect::Analyze(order) => self.orders.push(*order),
                 Effect::RescanRun(_) | Effect::RescanAll(_) => self.rescans += 1,
-                Effect::ReadRunFacts(_) => {}
+                Effect::ReadRunFacts(_) | Effect::LookForWriters(_) => {}
                 Effect::Answer(_, answer) => self.answer = Some(answer),
             }
         }

@@ -8,6 +8,7 @@ use litemap::LiteMap;
 
 use crate::model::analysis::ProgramFacts;
 use crate::model::checkpoint::{CompleteCheckpoint, Condition};
+use crate::model::host_evidence::KernelReading;
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, RunId};
 use crate::model::journal::{
     DocumentsState, KnownCheckpoint, KnownRun, Memory, RunFacts, Standing,
@@ -56,6 +57,10 @@ pub struct World {
     pub(crate) journal_problem: Option<String>,
     pub(crate) missed_sightings: bool,
     pub(crate) shell_log_problems: Vec<String>,
+    /// What the kernel's log said last.
+    pub(crate) kernel: KernelReading,
+    /// Whether all shell logs that were there at the start are read.
+    pub(crate) shell_logs_read: bool,
     pub(crate) documents: DocumentsState,
     pub(crate) watch: WatchStatus,
     /// When all runs were last looked through for what is stuck or broken.
@@ -219,6 +224,8 @@ impl World {
             journal_problem: None,
             missed_sightings: false,
             shell_log_problems: Vec::new(),
+            kernel: KernelReading::default(),
+            shell_logs_read: false,
             documents: DocumentsState::default(),
             watch: WatchStatus::default(),
             absence_looked_at: None,

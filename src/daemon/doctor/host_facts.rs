@@ -10,6 +10,7 @@ use super::{Check, QUICK, files, hangs, look};
 use crate::analyze::program;
 use crate::daemon::devices::Devices;
 use crate::daemon::{reading, setup};
+use crate::host::kernel_log::{KERNEL_LOG, KernelLog};
 use crate::model::analysis::{ProgramFacts, ProgramKind};
 use crate::model::status::{GpuReading, Readiness};
 use crate::publish::{Client, ClientError, wire::Subscription};
@@ -19,6 +20,18 @@ use crate::settings::Settings;
 const SELF_TEST: Duration = Duration::from_mins(5);
 /// The kernel's limits of one user.
 const LIMITS: &str = "/proc/sys/fs/inotify";
+
+/// The kernel's log, which tells of killed processes and of errors of GPUs.
+pub(super) fn kernel_log() -> Check {
+    let name = "kernel log";
+    match KernelLog::new(Path::new(KERNEL_LOG)).read() {
+        Ok(_) => Check::fine(name, "readable: killed processes and errors of GPUs are seen"),
+        Err(problem) => {
+            let advice = "nothing, unless you want to be told why training was killed";
+            Check::warning(name, problem, advice)
+        }
+    }
+}
 
 /// The analysis program by a self-test, its data set, and the caches that it writes.
 pub(super) async fn analysis(settings: &Settings, may_run: bool) -> Vec<Check> {

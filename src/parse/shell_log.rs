@@ -5,6 +5,7 @@
 //! an earlier item comes as an item of its own: [`LogItem::MetricStep`], or a
 //! [`LogItem::Failure`] with an index that was given before.
 
+mod bytes_as_text;
 mod evidence;
 mod facts;
 mod failures;
@@ -13,6 +14,7 @@ mod launcher;
 mod lines;
 mod metrics;
 mod progress;
+mod reading;
 mod roles;
 mod steps;
 mod summary;
@@ -23,6 +25,7 @@ mod traceback;
 use std::sync::LazyLock;
 
 use regex::bytes::Regex;
+use serde::{Deserialize, Serialize};
 
 use super::ansi::strip_ansi;
 use super::redact::presentable;
@@ -39,6 +42,7 @@ pub use failures::{Failure, Role};
 pub use health::Thresholds;
 pub use metrics::{Metric, MetricKind, MetricValue};
 pub use progress::Progress;
+pub use reading::LogReader;
 pub use summary::{LogSummary, summary};
 
 /// Something that the log says.
@@ -75,7 +79,7 @@ pub enum LogItem {
 }
 
 /// Reads a shell log piece by piece, in bounded memory.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ShellLogParser {
     splitter: FrameSplitter,
     reader: Reader,
@@ -113,6 +117,12 @@ impl ShellLogParser {
         self.reader.progress.progress()
     }
 
+    /// Lets these thresholds count from now on.
+    pub(crate) fn use_thresholds(&mut self, thresholds: Thresholds) {
+        self.reader.thresholds = thresholds;
+        self.reader.health.use_thresholds(thresholds);
+    }
+
     /// Returns the line that is being read, counted from 1.
     pub fn line(&self) -> u64 {
         self.reader.line
@@ -143,7 +153,7 @@ fn passes(gate: Option<&Regex>, text: &[u8]) -> bool {
 }
 
 /// Makes items of frames.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 struct Reader {
     line: u64,
     thresholds: Thresholds,

@@ -3,10 +3,12 @@
 //! Sources: PyTorch's allocator, `torch.save` and process group messages, NCCL and gloo, the
 //! exceptions of `datasets` and of Python itself, the kernel's and Slurm's out-of-memory lines.
 
+use serde::{Deserialize, Serialize};
+
 use bstr::ByteSlice;
 
 /// Why training failed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum TrainingFailureClass {
     /// Memory of the host or a GPU ran out.
     OutOfMemory,
@@ -62,7 +64,7 @@ use TrainingFailureClass::{
 };
 
 /// How much a line says; the strongest of an exception's lines decides its class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub(super) enum Weight {
     /// An exception like any other.
     Generic,
@@ -174,7 +176,7 @@ const IN_EXCEPTION: [(&str, Sign); 38] = [
 ];
 
 /// What the frames of a traceback tell beyond its exception's line.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Context {
     /// Data was being loaded.
     pub(super) loads_data: bool,

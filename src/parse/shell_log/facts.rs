@@ -3,6 +3,7 @@
 //! Source of the lines: the watched project's trainers, transformers' `Trainer` and `wandb`.
 
 use bstr::ByteSlice;
+use serde::{Deserialize, Serialize};
 
 use crate::model::ids::{CheckpointName, RunId};
 
@@ -10,7 +11,7 @@ use crate::model::ids::{CheckpointName, RunId};
 const MAX_VALUE_BYTES: usize = 4_096;
 
 /// Something that the log states.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Fact {
     /// The run's id. A later one replaces it: it comes from a line that is closer to the files.
     Run(RunId),
@@ -68,7 +69,7 @@ const TRAINER_COMPLETED: &str = "Training completed. Do not forget to share your
 const WANDB_SUMMARY: &str = "Run summary:";
 
 /// How sure a line makes of the run id: what names the files is nearest to the truth.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Certainty {
     Name,
     Wandb,
@@ -77,7 +78,7 @@ enum Certainty {
 }
 
 /// Remembers which facts are known, so that each is reported once.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct FactReader {
     run: Option<(Certainty, RunId)>,
     url: Option<String>,
@@ -86,7 +87,7 @@ pub(super) struct FactReader {
 }
 
 /// Under which of the trainer's headings the log is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Section {
     #[default]
     None,

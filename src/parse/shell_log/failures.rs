@@ -1,6 +1,7 @@
 //! Failures of training: each cause once, with its first line of evidence and its role.
 
 use bstr::ByteSlice;
+use serde::{Deserialize, Serialize};
 
 use super::super::redact::presentable;
 use super::evidence::{
@@ -22,7 +23,7 @@ const MAX_STREAMS: usize = 64;
 const PRELUDE_REACH: u64 = 2;
 
 /// Whether a failure is the cause or an effect of another one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Role {
     /// The cause.
     Root,
@@ -41,7 +42,7 @@ impl Role {
 }
 
 /// A failure of training.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Why.
     pub class: TrainingFailureClass,
@@ -54,7 +55,7 @@ pub struct Failure {
 }
 
 /// Where a failure was seen.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Source {
     /// In a metric; nothing ended by it.
     Metric,
@@ -65,7 +66,7 @@ pub(super) enum Source {
 }
 
 /// A failure with what decides about it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Entry {
     pub(super) source: Source,
     weight: Weight,
@@ -79,7 +80,7 @@ pub(super) struct Entry {
 }
 
 /// Reads failures from the lines of a log.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct FailureTracker {
     entries: Vec<Entry>,
     training: u32,

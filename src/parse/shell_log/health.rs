@@ -3,6 +3,7 @@
 //! Source of the rules: the design, section 9. Each is reported once per training, at its first
 //! line of evidence.
 
+use serde::{Deserialize, Serialize};
 use std::collections::VecDeque;
 
 use super::metrics::{Metric, MetricKind};
@@ -12,12 +13,12 @@ const STREAK: usize = 3;
 /// Gradient norms that a median needs.
 const MEDIAN_AT_LEAST: usize = 10;
 /// Gradient norms that the running median is taken of: the newest ones.
-const MEDIAN_WINDOW: usize = 1_001;
+const MEDIAN_WINDOW: usize = 101;
 /// Evaluation data sets whose losses are told apart.
 const MAX_EVALUATIONS: usize = 32;
 
 /// When training counts as diverging.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Thresholds {
     /// A loss this many times the lowest so far.
     pub loss_factor: f64,
@@ -35,14 +36,14 @@ pub(super) enum Ailment {
 }
 
 /// A line of evidence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Evidence {
     pub(super) line: u64,
     pub(super) text: String,
 }
 
 /// Watches the metrics of one training.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct HealthWatch {
     thresholds: Thresholds,
     non_finite_seen: bool,
@@ -67,6 +68,11 @@ impl HealthWatch {
             high_losses: Streak::default(),
             high_gradients: Streak::default(),
         }
+    }
+
+    /// Lets these thresholds count from now on.
+    pub(super) fn use_thresholds(&mut self, thresholds: Thresholds) {
+        self.thresholds = thresholds;
     }
 
     /// Takes note of a metric and returns what it shows for the first time.
@@ -124,7 +130,7 @@ impl HealthWatch {
                         *lowest = lowest.min(loss);
                     }
                 }
-                None if loss > 0.0 && has_room => {
+                None if loss > 0.0 && loss.is_finite() && has_room => {
                     self.lowest_evaluations.push((name.clone(), loss));
                 }
                 None => {}
@@ -154,7 +160,7 @@ fn keep_lowest(lowest: &mut Option<f64>, value: f64) {
 }
 
 /// High values in a row, with the first one's line.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Streak {
     count: usize,
     first: Option<Evidence>,
@@ -174,10 +180,27 @@ impl Streak {
 }
 
 /// The median of the newest values, with bounded memory.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(from = "VecDeque<f64>", into = "VecDeque<f64>")]
 struct RunningMedian {
     in_order_of_time: VecDeque<f64>,
     sorted: Vec<f64>,
+}
+
+impl From<VecDeque<f64>> for RunningMedian {
+    fn from(in_order_of_time: VecDeque<f64>) -> Self {
+        let mut median = Self::default();
+        for value in in_order_of_time {
+            median.add(value);
+        }
+        median
+    }
+}
+
+impl From<RunningMedian> for VecDeque<f64> {
+    fn from(median: RunningMedian) -> Self {
+        median.in_order_of_time
+    }
 }
 
 impl RunningMedian {
@@ -299,7 +322,7 @@ mod tests {
         for value in 0..3_000_u32 {
             median.add(f64::from(value));
         }
-        assert_eq!(median.median(), Some(2_499.0));
+        assert_eq!(median.median(), Some(2_949.0));
         assert_eq!(median.sorted.len(), MEDIAN_WINDOW);
     }
 }

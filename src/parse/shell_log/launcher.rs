@@ -4,6 +4,7 @@
 //! its agent's log line, bash's job messages.
 
 use bstr::ByteSlice;
+use serde::{Deserialize, Serialize};
 
 use super::evidence::{TrainingFailureClass, class_of_exit};
 
@@ -16,7 +17,7 @@ const AGENT_LINE: &str = "failed (exitcode: ";
 const FATAL: &str = "Fatal Python error:";
 
 /// How a launcher says that its child ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct ChildEnd {
     pub(super) class: TrainingFailureClass,
     /// Whether it tells the cause by itself, as SIGKILL does and exit code 1 does not.
@@ -74,7 +75,7 @@ pub(super) fn agent_end(text: &[u8]) -> Option<ChildEnd> {
 }
 
 /// Reads torchrun's block about the failure that it saw first.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct RootCauseReader {
     inside: bool,
     end: Option<ChildEnd>,

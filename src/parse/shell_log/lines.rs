@@ -4,6 +4,10 @@
 //! A frame keeps at most [`HEAD_BYTES`] of its head and [`TAIL_BYTES`] of its tail, so a line of
 //! 100 MB is ordinary input.
 
+use serde::{Deserialize, Serialize};
+
+use super::bytes_as_text;
+
 /// Bytes that are kept of a frame's beginning.
 const HEAD_BYTES: usize = 64 * 1024;
 /// Bytes that are kept of a longer frame's end.
@@ -23,9 +27,11 @@ pub(super) enum FrameEnd {
 }
 
 /// Collects bytes until a frame is complete.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct FrameSplitter {
+    #[serde(with = "bytes_as_text")]
     head: Vec<u8>,
+    #[serde(with = "bytes_as_text")]
     tail: Vec<u8>,
     /// Bytes that came after the head was full; more than `tail` holds if some were dropped.
     beyond_head: usize,

@@ -3,6 +3,10 @@
 //! Source of the form: tqdm's `format_meter` and `format_interval`, transformers' `ProgressCallback`
 //! (the training bar has no description; evaluation bars are nested below it and end in `ESC [ A`).
 
+use serde::{Deserialize, Serialize};
+
+use super::bytes_as_text;
+
 use bstr::ByteSlice;
 
 /// Evaluation bars move the cursor back up to the training bar.
@@ -14,7 +18,7 @@ const MAX_DESCRIPTION_BYTES: usize = 64;
 const SECONDS_PER_DAY: u64 = 86_400;
 
 /// How far training is, as its progress bar and its checkpoints say.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
     /// Optimizer steps done.
     pub step: Option<u64>,
@@ -98,7 +102,7 @@ fn number_at_end(text: &[u8]) -> Option<(u64, usize)> {
 }
 
 /// Tells the training bar from evaluation and data set bars and remembers where it stands.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct ProgressTracker {
     total: Option<u64>,
     /// Whether the log itself named the total.
@@ -106,6 +110,7 @@ pub(super) struct ProgressTracker {
     step: Option<u64>,
     /// The highest step of a checkpoint that was saved.
     saved_step: Option<u64>,
+    #[serde(with = "bytes_as_text")]
     timing: Vec<u8>,
     /// Whether the log showed training metrics: from then on the bar's total cannot change.
     training_seen: bool,

@@ -9,13 +9,15 @@
 //!    at once. Cleaned logs keep only the last frame of a line, which may be a later one, and lack
 //!    the blank frame, so the rule does not apply to them.
 
+use serde::{Deserialize, Serialize};
+
 use super::lines::FrameEnd;
 
 /// Dictionaries between two frames of a bar; more than that never belong to one step.
 const MAX_PENDING: usize = 64;
 
 /// Watches the frames around metric dictionaries.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct StepFinder {
     /// The training bar's last step.
     last: Option<u64>,
@@ -27,7 +29,7 @@ pub(super) struct StepFinder {
 }
 
 /// Where the signature of tqdm's `write` stands.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 enum Redraw {
     #[default]
     No,

@@ -3,6 +3,7 @@
 //! Source of the form: Python's `traceback` module; torchrun indents the ones that it quotes.
 
 use bstr::ByteSlice;
+use serde::{Deserialize, Serialize};
 
 use super::evidence::Context;
 
@@ -21,7 +22,7 @@ const MAX_FRAMES: u64 = 400;
 const MAX_TAIL: u64 = 24;
 
 /// What stands before a traceback.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Prelude {
     /// Nothing that matters.
     #[default]
@@ -61,7 +62,7 @@ pub(super) enum Part {
 }
 
 /// One traceback while it is read.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Traceback {
     pub(super) context: Context,
     pub(super) prelude: Prelude,
@@ -76,7 +77,7 @@ pub(super) struct Traceback {
     after_frame: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 enum Phase {
     Frames,
     /// Behind the exception's line.

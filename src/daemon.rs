@@ -13,6 +13,7 @@ mod helpers;
 mod host_evidence;
 pub mod http;
 pub mod load_settings;
+mod log_store;
 #[cfg(test)]
 mod model_test;
 mod once;

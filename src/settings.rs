@@ -202,6 +202,10 @@ pub struct TrainingSettings {
     pub grad_norm_factor: f64,
     /// A loss this many times the lowest so far is divergence.
     pub loss_factor: f64,
+    /// Of a young shell log that was never seen before at most so many bytes are read.
+    pub read_at_start: u64,
+    /// Of one that is older than `analysis.adopt` at most so many.
+    pub old_log_tail: u64,
 }
 
 /// What is written into the experiment log.

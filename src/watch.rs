@@ -13,6 +13,7 @@ mod hints;
 mod keeper;
 mod scan;
 mod sight;
+pub mod tail;
 mod watches;
 mod weights;
 mod worker;

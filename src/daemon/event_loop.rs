@@ -15,6 +15,7 @@ use crate::model::ids::RunId;
 use crate::model::journal::Transaction;
 use crate::model::status::Status;
 use crate::record::recorder::{Output, Request};
+use crate::watch::tail::LogEvent;
 use crate::watch::{Control, WatchEvent};
 
 use super::commands::{Answers, Ordered};
@@ -145,6 +146,8 @@ impl Loop {
             // Before the sightings, which may come without a pause.
             _ = tick.tick() => Turn::Event(Box::new(Event::Tick)),
             Some(seen) = self.house.sightings.recv(), if room => Turn::Event(Box::new(translate(seen))),
+            // Last of all: a storm of logs keeps nothing else waiting.
+            Some(told) = self.house.logs.recv(), if room => Turn::Event(Box::new(of_log(told))),
         }
     }
 
@@ -187,7 +190,10 @@ impl Loop {
                 self.house.analyses.start(*order);
             }
             Effect::RescanRun(run) => self.house.watch.send(Control::RescanRun(run)),
-            Effect::RescanAll(reason) => self.house.watch.send(Control::Rescan { reason }),
+            Effect::RescanAll(reason) => {
+                self.house.tail.start_over();
+                self.house.watch.send(Control::Rescan { reason });
+            }
             Effect::LookForWriters(logs) => self.house.helpers.look_for_writers(logs),
             Effect::ReadRunFacts(run) => self.house.helpers.read_run_facts(run),
             Effect::Answer(number, answer) => {
@@ -302,7 +308,9 @@ impl Loop {
             devices,
             stop,
             watch,
+            tail,
             sightings,
+            logs,
             records,
             recorded,
             workers,
@@ -312,8 +320,9 @@ impl Loop {
         helpers.forget_address();
         stop.cancel();
         watch.stop();
+        tail.stop();
         // Threads end when the other ends of their channels are gone.
-        drop((helpers, analyses, devices, sightings, records, recorded));
+        drop((helpers, analyses, devices, sightings, logs, records, recorded));
         let left = deadline.saturating_duration_since(Instant::now());
         tokio::select! {
             () = workers.finish(left) => {}
@@ -372,6 +381,16 @@ pub(super) fn translate(seen: WatchEvent) -> Event {
         }
         WatchEvent::Degraded(reason) => Event::WatchDegraded(reason),
         WatchEvent::Overflow(reason) => Event::WatchOverflow(reason),
+    }
+}
+
+/// Turns what is told of shell logs into what the decider takes.
+fn of_log(told: LogEvent) -> Event {
+    match told {
+        LogEvent::Seen(seen) => Event::ShellLog(seen),
+        LogEvent::Gone(key) => Event::ShellLogGone(key),
+        LogEvent::CaughtUp => Event::ShellLogsRead,
+        LogEvent::Problems(problems) => Event::ShellLogProblems(problems),
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::engine::Event;
 use crate::settings::Settings;
+use crate::watch::tail::TailConfig;
 use crate::watch::{Control, WatchConfig};
 
 use super::Options;
@@ -28,6 +29,7 @@ pub(super) fn reload(own: &mut Loop, options: &Options) {
     let workshop = super::reading::workshop(&settings, &settings.paths.state, &own.house.devices);
     own.house.analyses.equip(workshop);
     own.house.watch.send(Control::Settings(Box::new(WatchConfig::from(&*settings))));
+    own.house.tail.use_settings(TailConfig::from(&*settings));
     own.house.helpers.use_settings(Arc::clone(&settings));
     own.handle(Event::Reloaded(settings, needs_restart));
     tracing::info!("configuration reloaded");

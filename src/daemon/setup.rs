@@ -27,18 +27,22 @@ use crate::record::places::Places;
 use crate::record::recorder::{self, Output, Recorder, Request};
 use crate::settings::Settings;
 use crate::systemd::Notifier;
+use crate::watch::tail::{self, LogEvent, RecordedLog, TailConfig, TailInbox};
 use crate::watch::{self, Inbox, WatchConfig, WatchEvent};
 
 use super::analyses::Analyses;
 use super::commands::{self, Ordered};
 use super::devices::Devices;
 use super::helpers::Helpers;
+use super::log_store::JournaledLogs;
 use super::signals::Asking;
 use super::workers::Workers;
 use super::{Fatal, Options, executable, load_settings, now, reading};
 
 /// Sightings that may wait for the loop. The scan blocks beyond that and looks again later.
 const SIGHTINGS: usize = 256;
+/// What shell logs say that may wait for the loop. Beyond that they are not read on.
+const LOGS: usize = 16;
 const NEWS: usize = 64;
 const RECORDS: usize = 64;
 const HISTORY: usize = 256;
@@ -52,6 +56,7 @@ pub(super) struct House {
     pub(super) workers: Workers,
     pub(super) signals: Asking,
     pub(super) sightings: mpsc::Receiver<WatchEvent>,
+    pub(super) logs: mpsc::Receiver<LogEvent>,
     pub(super) news: mpsc::Receiver<Event>,
     pub(super) orders: mpsc::Receiver<Ordered>,
     pub(super) helpers: Helpers,
@@ -61,6 +66,7 @@ pub(super) struct House {
     pub(super) publisher: Publisher,
     pub(super) snapshots: state::Sender<Arc<Status>>,
     pub(super) watch: Arc<Inbox>,
+    pub(super) tail: Arc<TailInbox>,
     pub(super) stop: CancellationToken,
     pub(super) notifier: Notifier,
 }
@@ -119,6 +125,7 @@ fn wire(
     let who = identity(settings, &memory);
     let (commands, orders) = take_commands(&mut workers, settings, &stop);
     let server = server(who, publisher.clone(), latest, Ways { history, commands });
+    let (logs, tail) = follow_logs(&mut workers, settings, &memory)?;
     let world = world(settings, memory);
     start_watching(&mut workers, WatchConfig::from(&**settings), to_loop, &inbox)?;
     let recorder = open_recorder(settings, journal)?;
@@ -135,6 +142,7 @@ fn wire(
         workers,
         signals,
         sightings,
+        logs,
         news,
         orders,
         helpers,
@@ -144,6 +152,7 @@ fn wire(
         publisher,
         snapshots,
         watch: inbox,
+        tail,
         stop,
         notifier: Notifier::from_environment(),
     })
@@ -164,6 +173,24 @@ fn start_watching(
         watch::keep(&kept);
         Ok(())
     })
+}
+
+/// Starts to follow the shell logs, and returns where that is told and asked for.
+fn follow_logs(
+    workers: &mut Workers,
+    settings: &Settings,
+    memory: &Memory,
+) -> anyhow::Result<(mpsc::Receiver<LogEvent>, Arc<TailInbox>)> {
+    let (output, logs) = mpsc::channel(LOGS);
+    let (inbox, config) = (Arc::new(TailInbox::default()), TailConfig::from(settings));
+    let recorded = memory.shell_logs.iter().map(RecordedLog::from).collect();
+    let store = Box::new(JournaledLogs::new(settings.paths.state.clone()));
+    let asked = Arc::clone(&inbox);
+    workers.spawn_looker("shell logs", move || {
+        tail::run(config, recorded, store, output, &asked);
+        Ok(())
+    })?;
+    Ok((logs, inbox))
 }
 
 fn world(settings: &Arc<Settings>, memory: Memory) -> World {

@@ -164,6 +164,8 @@ fn training_settings(raw: &Training) -> TrainingSettings {
         stall_floor: raw.stall_floor,
         grad_norm_factor: raw.grad_norm_factor,
         loss_factor: raw.loss_factor,
+        read_at_start: raw.read_at_start,
+        old_log_tail: raw.old_log_tail,
     }
 }
 

@@ -132,6 +132,10 @@ pub(super) struct Training {
     pub(super) stall_floor: Duration,
     pub(super) grad_norm_factor: f64,
     pub(super) loss_factor: f64,
+    #[serde(deserialize_with = "size")]
+    pub(super) read_at_start: u64,
+    #[serde(deserialize_with = "size")]
+    pub(super) old_log_tail: u64,
 }
 
 /// `[log]`.

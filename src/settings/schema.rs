@@ -144,6 +144,8 @@ pub(super) const KEYS: &[Key] = &[
     key("training", "stall_floor", ANY_DURATION, Literal::Text("10m")),
     key("training", "grad_norm_factor", Rule::Number { above: 1.0 }, Literal::Number(100.0)),
     key("training", "loss_factor", Rule::Number { above: 1.0 }, Literal::Number(3.0)),
+    key("training", "read_at_start", Rule::Size, Literal::Text("1GiB")),
+    key("training", "old_log_tail", Rule::Size, Literal::Text("1MiB")),
     key("log", "observations", Rule::Flag, Literal::Flag(true)),
     key("log", "fill_run_row", Rule::Flag, Literal::Flag(true)),
     key("log", "add_missing_rows", Rule::Flag, Literal::Flag(true)),

@@ -4,6 +4,7 @@ use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::OFlags;
@@ -42,6 +43,21 @@ pub(super) struct Names {
 pub(super) struct FileTime(pub(super) i64, pub(super) i64);
 
 impl FileTime {
+    /// Returns a time as file systems store it.
+    pub(super) fn of(time: Timestamp) -> Self {
+        let (second, nanosecond) = (time.as_second(), i64::from(time.subsec_nanosecond()));
+        if nanosecond < 0 {
+            Self(second - 1, nanosecond + 1_000_000_000)
+        } else {
+            Self(second, nanosecond)
+        }
+    }
+
+    /// Returns the time that was so long ago.
+    pub(super) fn before(now: Timestamp, ago: Duration) -> Self {
+        Self::of(now.checked_sub(ago).unwrap_or(Timestamp::MIN))
+    }
+
     /// Converts to a timestamp; times that one cannot hold are moved to the nearest that it can.
     pub(super) fn timestamp(self) -> Timestamp {
         let limit = if self.0 < 0 { Timestamp::MIN } else { Timestamp::MAX };
@@ -228,7 +244,8 @@ impl Fnv {
         self.0
     }
 
-    fn add(&mut self, bytes: &[u8]) {
+    /// Adds bytes.
+    pub(super) fn add(&mut self, bytes: &[u8]) {
         for byte in bytes {
             self.0 = (self.0 ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3);
         }

@@ -47,14 +47,7 @@ pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<
             write_standing(sql, checkpoint, digest, standing)
         }
         Change::Observed(observation) => write_observation(sql, observation),
-        Change::NoteDecided { run, kind, file } => {
-            sql.execute(
-                "INSERT INTO notes (run, kind, file) VALUES (?1, ?2, ?3)
-                 ON CONFLICT (run, kind) DO NOTHING",
-                params![run.as_str(), kind, file],
-            )?;
-            Ok(())
-        }
+        Change::NoteDecided { run, kind, file } => write_note(sql, run, kind, file),
         // A process that is killed before its first scan ended leaves "which runs are old" to be
         // decided anew.
         Change::FirstScanEnded => {
@@ -88,6 +81,20 @@ fn write_run(sql: &SqlTransaction<'_>, known: &KnownRun) -> Result<(), CommitErr
         "INSERT INTO runs (run, body) VALUES (?1, ?2)
          ON CONFLICT (run) DO UPDATE SET body = excluded.body",
         params![known.run.as_str(), to_body(known)?],
+    )?;
+    Ok(())
+}
+
+fn write_note(
+    sql: &SqlTransaction<'_>,
+    run: &RunId,
+    kind: &str,
+    file: &str,
+) -> Result<(), CommitError> {
+    sql.execute(
+        "INSERT INTO notes (run, kind, file) VALUES (?1, ?2, ?3)
+         ON CONFLICT (run, kind) DO NOTHING",
+        params![run.as_str(), kind, file],
     )?;
     Ok(())
 }

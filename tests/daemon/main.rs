@@ -20,5 +20,6 @@ mod documents;
 mod editors;
 mod gpus;
 mod queue;
+mod shell_logs;
 mod socket;
 mod support;

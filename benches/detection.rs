@@ -1,7 +1,7 @@
 //! How soon the daemon sees a complete checkpoint and starts its analysis, how many it misses under
 //! a flood, and what it costs while nothing happens: the real program, measured from outside.
 //!
-//! `cargo bench --bench detection [-- latency|flood|storm|idle]`. In `latency`, `inotifywait` (if
+//! `cargo bench --bench detection [-- latency|flood|storm|idle|growth]`. In `latency`, `inotifywait` (if
 //! it is installed) and a poller that looks once a second watch the same folder in the same run.
 
 #![expect(
@@ -29,7 +29,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::sleep;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use daemon::Daemon;
 use tree::{Tree, run_name, write_checkpoint};
@@ -63,6 +63,9 @@ fn main() {
     }
     if asked("idle") {
         idle();
+    }
+    if asked("growth") {
+        growth();
     }
 }
 
@@ -337,12 +340,54 @@ fn idle() {
     let daemon = Daemon::start(&tree.root());
     println!("  start to READY=1, all known: {:.0} ms", daemon.ready_after.as_secs_f64() * 1e3);
     sleep(Duration::from_secs(5));
-    let before = daemon.cpu_time();
-    sleep(IDLE);
-    let used = daemon.cpu_time().saturating_sub(before);
+    print_use(&daemon, || sleep(IDLE));
+}
+
+/// A thousand old shell logs at rest, and one that grows by 1 MB in a second.
+fn growth() {
+    let tree = project();
+    let logs = tree.root().join("Cache/logs");
+    fs::create_dir_all(&logs).unwrap();
+    let long_ago = SystemTime::now() - Duration::from_hours(240);
+    for number in 0..1000 {
+        let log = fs::File::create(logs.join(format!("shell_old_{number}.log"))).unwrap();
+        (&log).write_all(format!("{{'loss': {number}.5, 'epoch': 1.0}}\n").as_bytes()).unwrap();
+        log.set_modified(long_ago).unwrap();
+    }
+    let daemon = Daemon::start(&tree.root());
+    sleep(Duration::from_secs(10));
+    println!("1,000 shell logs at rest:");
+    print_use(&daemon, || sleep(IDLE));
+    println!("one of them grows by 1 MB in a second, in writes of about 100 bytes:");
+    let mut log = fs::File::create(logs.join("shell_new.log")).unwrap();
+    print_use(&daemon, || {
+        let (begun, mut step) = (Instant::now(), 0_u64);
+        while begun.elapsed() < IDLE {
+            // A hundredth of a second's worth; now and then the line of metrics.
+            for _ in 0..100 {
+                step += 1;
+                let bar = "█".repeat(20);
+                write!(log, "\r 50%|{bar}| {step}/9999999 [00:02<00:02, 9.55it/s]").unwrap();
+                if step.is_multiple_of(1000) {
+                    writeln!(log, "\n{{'loss': 2.5, 'grad_norm': 1.5, 'epoch': 0.5}}").unwrap();
+                }
+            }
+            let due = Duration::from_millis(step / 10);
+            sleep(due.saturating_sub(begun.elapsed()));
+        }
+    });
+    let written = log.metadata().unwrap().len() as f64 / 1e6;
+    println!("  {written:.0} MB written; peak memory {} kB", daemon.kilobytes("VmHWM"));
+}
+
+/// Prints what a daemon uses while something goes on.
+fn print_use(daemon: &Daemon, meanwhile: impl FnOnce()) {
+    let (before, begun) = (daemon.cpu_time(), Instant::now());
+    meanwhile();
+    let (used, took) = (daemon.cpu_time().saturating_sub(before), begun.elapsed());
     println!(
-        "  {:.2} % of a core over {IDLE:?} ({used:?}); resident {} kB, of which {} kB are its own",
-        used.as_secs_f64() / IDLE.as_secs_f64() * 100.0,
+        "  {:.2} % of a core over {took:.0?} ({used:?}); resident {} kB, of which {} kB are its own",
+        used.as_secs_f64() / took.as_secs_f64() * 100.0,
         daemon.kilobytes("VmRSS"),
         daemon.kilobytes("RssAnon"),
     );

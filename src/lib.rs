@@ -9,7 +9,7 @@
 //!
 //! ```text
 //!  watch ──Event──▶ engine ──Effect──▶ analyze ──Event──▶ engine ──Effect──▶ record ──Recorded──▶ publish
-//!  (scan, notify)   recognize,         (child             parse, judge       journal →            socket
+//!  (scan, tail)     recognize,         (child             parse, judge       journal →            socket
 //!                   schedule           processes)         (pure)             documents
 //!                       ▲──────────────────────── Event::Recorded ──────────────┘
 //! ```

@@ -281,6 +281,14 @@ pub(super) fn read_whole(file: &File, limit: u64) -> io::Result<Vec<u8>> {
 /// Reads `length` bytes at an offset, fewer only at the end of the file.
 pub(super) fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
+    let filled = fill_at(file, offset, &mut bytes)?;
+    bytes.truncate(filled);
+    Ok(bytes)
+}
+
+/// Fills a buffer with the bytes at an offset. Returns how many there were: fewer than it holds only
+/// at the end of the file.
+pub(super) fn fill_at(file: &File, offset: u64, bytes: &mut [u8]) -> io::Result<usize> {
     let mut filled = 0;
     while let Some(rest) = bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match file.read_at(rest, offset.saturating_add(filled as u64)) {
@@ -290,8 +298,7 @@ pub(super) fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec
             Err(error) => return Err(error),
         }
     }
-    bytes.truncate(filled);
-    Ok(bytes)
+    Ok(filled)
 }
 
 /// Translates an error about a file or folder into a sentence that says what to do.

@@ -14,7 +14,7 @@ use crate::model::Timestamp;
 use crate::model::journal::KnownLog;
 use crate::model::shell_log::{LogKey, LogMarks, LogPosition, LogReading, LogSighting};
 use crate::parse::shell_log::{LogReader, Thresholds};
-use crate::watch::files::{FileTime, read_at};
+use crate::watch::files::{FileTime, fill_at, read_at};
 
 /// Bytes that are read at a time.
 pub(super) const PIECE: usize = 1 << 20;
@@ -138,17 +138,25 @@ impl Follower {
         marks::holds(&self.file, &self.marks, self.marked)
     }
 
-    /// Reads the next piece.
-    pub(super) fn read_piece(&mut self, buffer: &mut Vec<u8>) -> io::Result<Piece> {
+    /// Reads the next piece, at most up to this length of the file. The buffer only grows, so that a
+    /// log that grows every second costs no new memory each time.
+    pub(super) fn read_piece(&mut self, length: u64, buffer: &mut Vec<u8>) -> io::Result<Piece> {
         if self.marked == self.offset && !self.is_same()? {
             return Ok(Piece::OtherContent);
         }
-        *buffer = read_at(&self.file, self.offset, PIECE)?;
-        if buffer.is_empty() {
+        let wanted = usize::try_from(length.saturating_sub(self.offset)).unwrap_or(PIECE);
+        let wanted = wanted.min(PIECE);
+        if buffer.len() < wanted {
+            buffer.resize(wanted, 0);
+        }
+        let room = buffer.get_mut(..wanted).unwrap_or_default();
+        let filled = fill_at(&self.file, self.offset, room)?;
+        let piece = room.get(..filled).unwrap_or_default();
+        if piece.is_empty() {
             return Ok(Piece::End);
         }
-        self.reader.push(buffer);
-        let length = buffer.len() as u64;
+        self.reader.push(piece);
+        let length = piece.len() as u64;
         self.offset += length;
         self.has_news = true;
         Ok(Piece::Read(length))

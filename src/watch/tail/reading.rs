@@ -77,8 +77,9 @@ impl Tail {
             let follower = self.follow(key)?;
             self.followers.insert(key.clone(), follower);
         }
+        let length = self.book.logs.get(key).map_or(0, |log| log.length);
         let Some(follower) = self.followers.get_mut(key) else { return Ok(0) };
-        let piece = follower.read_piece(&mut self.buffer).map_err(because)?;
+        let piece = follower.read_piece(length, &mut self.buffer).map_err(because)?;
         self.reading_problems.remove(key);
         match piece {
             Piece::Read(bytes) => Ok(bytes),

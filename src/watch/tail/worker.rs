@@ -175,6 +175,9 @@ impl Tail {
         }
         self.followers
             .retain(|_, follower| follower.has_news || now.duration_since(follower.grew) < LIVE);
+        if self.followers.is_empty() {
+            self.buffer = Vec::new();
+        }
         self.tell_problems()
     }
 

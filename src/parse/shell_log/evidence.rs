@@ -51,11 +51,6 @@ impl TrainingFailureClass {
             Self::PythonException => "python_exception",
         }
     }
-
-    /// Returns whether the process ended by it; a NaN loss, for one, ends nothing.
-    pub fn ends_training(self) -> bool {
-        !matches!(self, Self::NonFinite | Self::Divergence)
-    }
 }
 
 use TrainingFailureClass::{

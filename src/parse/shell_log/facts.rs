@@ -5,8 +5,11 @@
 use bstr::ByteSlice;
 use serde::{Deserialize, Serialize};
 
+use super::frames::Phase;
 use crate::model::ids::{CheckpointName, RunId};
 
+/// Ranks that begin together form their run ids within so many seconds.
+const RANKS_BEGIN_WITHIN_SECONDS: i64 = 60;
 /// Longer values are no paths or addresses.
 const MAX_VALUE_BYTES: usize = 4_096;
 
@@ -25,7 +28,8 @@ pub enum Fact {
     EvalExamples(u64),
     /// A checkpoint is about to be written; its files may not exist yet.
     CheckpointSaving(RunId, CheckpointName),
-    /// A training begins; the log may hold several.
+    /// A training begins; the log may hold several. What was known of the run stays until another
+    /// one is named.
     TrainingBegins,
     /// Training came to its planned end.
     Completed,
@@ -71,7 +75,10 @@ const WANDB_SUMMARY: &str = "Run summary:";
 /// How sure a line makes of the run id: what names the files is nearest to the truth.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 enum Certainty {
+    /// Known from a training before, or from none at all.
+    Before,
     Name,
+    Page,
     Wandb,
     Folder,
     Saving,
@@ -96,12 +103,12 @@ enum Section {
 }
 
 impl FactReader {
-    /// Reads the facts of a line without escape sequences.
-    pub(super) fn read(&mut self, text: &[u8]) -> Vec<Fact> {
+    /// Reads the facts of a line without escape sequences; `phase` is that of the training so far.
+    pub(super) fn read(&mut self, text: &[u8], phase: Phase) -> Vec<Fact> {
         let mut facts = Vec::new();
-        self.read_section(text, &mut facts);
-        self.read_run(text, &mut facts);
-        self.read_url(text, &mut facts);
+        self.read_section(text, phase, &mut facts);
+        self.read_run(text, phase, &mut facts);
+        self.read_url(text, phase, &mut facts);
         self.read_numbers(text, &mut facts);
         if text.contains_str(COMPLETED) || text.contains_str(TRAINER_COMPLETED) {
             facts.push(Fact::Completed);
@@ -109,9 +116,10 @@ impl FactReader {
         facts
     }
 
-    fn read_section(&mut self, text: &[u8], facts: &mut Vec<Fact>) {
+    fn read_section(&mut self, text: &[u8], phase: Phase, facts: &mut Vec<Fact>) {
         if text.contains_str(RUNNING_TRAINING) {
             self.section = Section::Training;
+            self.begin_training(phase);
             facts.push(Fact::TrainingBegins);
         } else if text.contains_str(RUNNING_EVALUATION) {
             self.section = Section::Evaluation;
@@ -120,25 +128,35 @@ impl FactReader {
         }
     }
 
-    fn read_run(&mut self, text: &[u8], facts: &mut Vec<Fact>) {
+    /// Behind a training that did something, lines about the next one are read afresh.
+    fn begin_training(&mut self, phase: Phase) {
+        if phase != Phase::Beginning {
+            self.known.clear();
+            if let Some((certainty, _)) = &mut self.run {
+                *certainty = Certainty::Before;
+            }
+        }
+    }
+
+    fn read_run(&mut self, text: &[u8], phase: Phase, facts: &mut Vec<Fact>) {
         if let Some(path) = value_after(text, SAVING) {
             if let Some((run, name)) = saved_checkpoint(path) {
-                self.learn_run(Certainty::Saving, run.clone(), facts);
+                self.learn_run(Certainty::Saving, run.clone(), phase, facts);
                 facts.push(Fact::CheckpointSaving(run, name));
             }
             return;
         }
         let folder = |label| value_after(text, label).map(|path| last_two_components(path).1);
         if let Some(run) = folder(OUTPUT_DIRECTORY).and_then(stamped) {
-            self.learn_run(Certainty::Folder, run, facts);
+            self.learn_run(Certainty::Folder, run, phase, facts);
         } else if let Some(run) = folder(WANDB_DATA).and_then(wandb_folder_run) {
-            self.learn_run(Certainty::Wandb, run, facts);
+            self.learn_run(Certainty::Wandb, run, phase, facts);
         } else if let Some(run) = value_after(text, RUN_NAME).and_then(stamped) {
-            self.learn_run(Certainty::Name, run, facts);
+            self.learn_run(Certainty::Name, run, phase, facts);
         }
     }
 
-    fn read_url(&mut self, text: &[u8], facts: &mut Vec<Fact>) {
+    fn read_url(&mut self, text: &[u8], phase: Phase, facts: &mut Vec<Fact>) {
         let Some((_, after)) = text.split_once_str(VIEW_RUN) else { return };
         let Some(at) = after.find("http") else { return };
         let (name, url) = after.split_at_checked(at).unwrap_or((after, &[]));
@@ -149,7 +167,7 @@ impl FactReader {
         let named =
             name.and_then(|name| stamped(name.trim_ascii())).or_else(|| stamped(id.as_bytes()));
         if let Some(run) = named {
-            self.learn_run(Certainty::Wandb, run, facts);
+            self.learn_run(Certainty::Page, run, phase, facts);
         }
         if self.url.as_deref() != Some(&*url) && url.len() <= MAX_VALUE_BYTES {
             self.url = Some(url.to_string());
@@ -179,7 +197,11 @@ impl FactReader {
         }
     }
 
-    fn learn_run(&mut self, certainty: Certainty, run: RunId, facts: &mut Vec<Fact>) {
+    fn learn_run(&mut self, certainty: Certainty, run: RunId, phase: Phase, facts: &mut Vec<Fact>) {
+        if self.begins_another(certainty, &run, phase) {
+            self.begin_training(phase);
+            facts.push(Fact::TrainingBegins);
+        }
         let is_news = self.run.as_ref().is_none_or(|(known, _)| certainty > *known);
         if is_news {
             if self.run.as_ref().is_none_or(|(_, known)| *known != run) {
@@ -188,6 +210,33 @@ impl FactReader {
             self.run = Some((certainty, run));
         }
     }
+
+    /// Returns whether a line that names a run's files is about another training than the one
+    /// before: trainers that print no heading can be told apart by nothing else.
+    fn begins_another(&self, certainty: Certainty, run: &RunId, phase: Phase) -> bool {
+        let Some((known_certainty, known)) = &self.run else { return false };
+        let names_files = certainty >= Certainty::Wandb;
+        if !names_files || known == run || *known_certainty == Certainty::Before {
+            return false;
+        }
+        match phase {
+            Phase::Beginning => false,
+            // Another rank may name a run of its own, and a line that is nearer to the files may
+            // correct the name.
+            Phase::Trained => certainty <= *known_certainty && !began_together(known, run),
+            Phase::Ended => true,
+        }
+    }
+}
+
+fn began_together(one: &RunId, other: &RunId) -> bool {
+    let (Some((base, begun)), Some((other_base, other_begun))) =
+        (one.split_stamp(), other.split_stamp())
+    else {
+        return false;
+    };
+    base == other_base
+        && begun.duration_until(other_begun).as_secs().abs() <= RANKS_BEGIN_WITHIN_SECONDS
 }
 
 /// Returns whether a line is W&B's heading of the final values, printed when its run ends.
@@ -255,8 +304,13 @@ mod tests {
     const RUN: &str = "diffusion_H64L2C128D2_20261123_063802";
 
     fn facts(lines: &[&str]) -> String {
+        facts_in(Phase::Beginning, lines)
+    }
+
+    fn facts_in(phase: Phase, lines: &[&str]) -> String {
         let mut reader = FactReader::default();
-        let facts: Vec<Fact> = lines.iter().flat_map(|line| reader.read(line.as_bytes())).collect();
+        let facts: Vec<Fact> =
+            lines.iter().flat_map(|line| reader.read(line.as_bytes(), phase)).collect();
         format!("{facts:?}")
     }
 
@@ -352,6 +406,48 @@ mod tests {
                 "  Num examples = 7",
             ]),
             "[TrainExamples(3920), TrainingBegins, TotalSteps(1000), EvalExamples(80)]"
+        );
+    }
+
+    #[test]
+    fn files_of_another_run_begin_another_training() {
+        let saving = |run: &str| format!("Saving model checkpoint to /p/{run}/checkpoint-5");
+        let folder = |run: &str| format!("Output directory: /p/{run}");
+        let name = |run: &str| format!("Run name: {run}");
+        let (a, rank, b) = ("a_20261123_063801", "a_20261123_063819", "a_20261123_070000");
+        for (phase, first, second, begins) in [
+            (Phase::Trained, folder(a), folder(b), true),
+            (Phase::Trained, folder(a), folder(a), false),
+            (Phase::Trained, folder(a), folder(rank), false),
+            (Phase::Trained, name(a), saving(b), false),
+            (Phase::Trained, folder(a), name(b), false),
+            (Phase::Ended, folder(a), folder(rank), true),
+            (Phase::Ended, saving(a), folder(b), true),
+            (Phase::Ended, folder(a), name(b), false),
+            (Phase::Beginning, folder(a), folder(b), false),
+        ] {
+            let named = facts_in(phase, &[&first, &second]);
+            assert_eq!(named.contains("TrainingBegins"), begins, "{phase:?} {first} {second}");
+        }
+    }
+
+    /// The heading of a training stands behind the line that names its run, or before it.
+    #[test]
+    fn a_run_that_is_named_behind_the_heading_begins_no_third_training() {
+        let named = facts_in(
+            Phase::Ended,
+            &[
+                "Output directory: /p/a_20261123_063801",
+                "***** Running training *****",
+                "Run name: b_20261123_063901",
+                "Saving model checkpoint to /p/b_20261123_063901/checkpoint-5",
+            ],
+        );
+        assert_eq!(
+            named,
+            "[Run(RunId(\"a_20261123_063801\")), TrainingBegins, \
+             Run(RunId(\"b_20261123_063901\")), \
+             CheckpointSaving(RunId(\"b_20261123_063901\"), Step(5))]"
         );
     }
 }

@@ -13,7 +13,7 @@ use super::traceback::{self, Part, Prelude, Traceback};
 
 /// The longest text of a failure, in characters.
 pub(super) const MAX_TEXT_CHARS: usize = 500;
-/// More failures than a log has causes.
+/// More failures than a training has causes.
 const MAX_FAILURES: usize = 64;
 /// Exceptions of one chain that are remembered.
 const MAX_CHAIN: usize = 16;
@@ -52,6 +52,17 @@ pub struct Failure {
     pub line: u64,
     /// The first line of evidence: readable, redacted, at most 500 characters.
     pub text: String,
+    /// Whether training ended by it; what only a metric shows ends nothing.
+    pub ends_training: bool,
+}
+
+impl Failure {
+    /// Moves it to stronger evidence.
+    fn restate(&mut self, class: TrainingFailureClass, line: u64, text: String) {
+        self.class = class;
+        self.line = line;
+        self.text = text;
+    }
 }
 
 /// Where a failure was seen.
@@ -71,19 +82,19 @@ pub(super) struct Entry {
     pub(super) source: Source,
     weight: Weight,
     pub(super) failure: Failure,
-    /// Which training of the log it belongs to.
-    pub(super) training: u32,
-    /// Its exceptions' lines without their digits: other ranks repeat them.
-    likenesses: Vec<String>,
-    /// What was last given out.
-    given: Option<Failure>,
+    /// Its exceptions' lines without their digits, as hashes: other ranks repeat them.
+    likenesses: Vec<u64>,
+    /// What was last given out, as a hash.
+    given: Option<u64>,
 }
 
 /// Reads failures from the lines of a log.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct FailureTracker {
+    /// The failures of the present training.
     entries: Vec<Entry>,
-    training: u32,
+    /// How many failures the trainings before had.
+    passed: usize,
     /// Tracebacks that are being read, by rank; `None` for output without a rank's prefix.
     tracebacks: Vec<(Option<u32>, Traceback)>,
     prelude: (Prelude, u64),
@@ -99,20 +110,22 @@ impl FailureTracker {
 
     /// Returns whether a failure ended the present training.
     pub(super) fn has_ended_training(&self) -> bool {
-        self.present().any(|entry| entry.source != Source::Metric)
+        self.entries.iter().any(|entry| entry.source != Source::Metric)
     }
 
     /// Begins another training of the same log.
     pub(super) fn begin_training(&mut self) {
-        self.training = self.training.saturating_add(1);
+        self.passed = self.passed.saturating_add(self.entries.len());
+        self.entries.clear();
+        self.changed = false;
         self.tracebacks.clear();
         self.root_cause = RootCauseReader::default();
     }
 
-    /// Takes note of what a metric shows.
+    /// Takes note of what a metric shows, which was not told before.
     pub(super) fn saw_metric(&mut self, class: TrainingFailureClass, line: u64, text: String) {
         let sign = Sign { class, weight: Weight::Specific };
-        self.add(Source::Metric, sign, line, text);
+        self.push(Source::Metric, sign, line, text);
     }
 
     /// Reads a line without escape sequences; a blank one ends the message of an exception.
@@ -140,16 +153,12 @@ impl FailureTracker {
         let mut changes = Vec::new();
         for ((index, entry), role) in self.entries.iter_mut().enumerate().zip(roles) {
             entry.failure.role = role;
-            if entry.given.as_ref() != Some(&entry.failure) {
-                entry.given = Some(entry.failure.clone());
-                changes.push((index, entry.failure.clone()));
+            let told = digest(&entry.failure);
+            if entry.given.replace(told) != Some(told) {
+                changes.push((self.passed.saturating_add(index), entry.failure.clone()));
             }
         }
         changes
-    }
-
-    fn present(&self) -> impl Iterator<Item = &Entry> {
-        self.entries.iter().filter(|entry| entry.training == self.training)
     }
 
     fn read_root_cause(&mut self, line: u64, text: &[u8]) {
@@ -236,7 +245,7 @@ impl FailureTracker {
         let disagrees = is_specific && sign.class != entry.failure.class;
         if sign.weight > entry.weight || (sign.weight == entry.weight && disagrees) {
             entry.weight = sign.weight;
-            entry.failure = Failure { class: sign.class, line, text, role: entry.failure.role };
+            entry.failure.restate(sign.class, line, text);
             self.changed = true;
         }
     }
@@ -249,7 +258,7 @@ impl FailureTracker {
         if let Some(entry) = self.entries.get_mut(index).filter(is_stronger) {
             let text = presentable(text, MAX_TEXT_CHARS);
             entry.weight = sign.weight;
-            entry.failure = Failure { class: sign.class, line, text, role: entry.failure.role };
+            entry.failure.restate(sign.class, line, text);
             self.changed = true;
         }
     }
@@ -272,8 +281,7 @@ impl FailureTracker {
     fn torchrun_entry(&self) -> Option<usize> {
         let is_torchrun =
             |entry: &Entry| matches!(entry.source, Source::Launcher { is_torchrun: true, .. });
-        let is_present = |entry: &Entry| entry.training == self.training;
-        self.entries.iter().position(|entry| is_torchrun(entry) && is_present(entry))
+        self.entries.iter().position(is_torchrun)
     }
 
     /// Takes note of what torchrun says of its first failed child. The block that names the root
@@ -284,7 +292,7 @@ impl FailureTracker {
         match known.and_then(|index| self.entries.get_mut(index)) {
             Some(entry) => {
                 entry.source = Source::Launcher { informative: end.informative, is_torchrun: true };
-                entry.failure = Failure { class: end.class, line, text, role: entry.failure.role };
+                entry.failure.restate(end.class, line, text);
                 self.changed = true;
             }
             None => {
@@ -308,26 +316,26 @@ impl FailureTracker {
     fn add(&mut self, source: Source, sign: Sign, line: u64, text: String) -> Option<usize> {
         let without_digits = likeness(&text);
         let is_repeat = |entry: &Entry| {
-            entry.training == self.training
-                && entry.source == source
+            entry.source == source
                 && (entry.likenesses.contains(&without_digits)
                     || (entry.failure.class == sign.class && is_one_cause(sign.class)))
         };
-        if let Some(known) = self.entries.iter().position(is_repeat) {
-            return Some(known);
+        match self.entries.iter().position(is_repeat) {
+            Some(known) => Some(known),
+            None => self.push(source, sign, line, text),
         }
+    }
+
+    /// Adds a failure if there is room for it; gives its index.
+    fn push(&mut self, source: Source, sign: Sign, line: u64, text: String) -> Option<usize> {
         if self.entries.len() >= MAX_FAILURES {
             return None;
         }
         self.changed = true;
-        self.entries.push(Entry {
-            source,
-            weight: sign.weight,
-            failure: Failure { class: sign.class, role: Role::Root, line, text },
-            training: self.training,
-            likenesses: vec![without_digits],
-            given: None,
-        });
+        let likenesses = vec![likeness(&text)];
+        let ends_training = source != Source::Metric;
+        let failure = Failure { class: sign.class, role: Role::Root, line, text, ends_training };
+        self.entries.push(Entry { source, weight: sign.weight, failure, likenesses, given: None });
         Some(self.entries.len() - 1)
     }
 }
@@ -341,7 +349,6 @@ fn is_one_cause(class: TrainingFailureClass) -> bool {
             | TrainingFailureClass::DiskFull
             | TrainingFailureClass::Interrupted
             | TrainingFailureClass::NonFinite
-            | TrainingFailureClass::Divergence
     )
 }
 
@@ -365,7 +372,21 @@ fn split_rank(text: &[u8]) -> (Option<u32>, &[u8]) {
     split().unwrap_or((None, text))
 }
 
-/// Returns a text without its digits: process ids, ports and GPU numbers differ between ranks.
-fn likeness(text: &str) -> String {
-    text.chars().filter(|character| !character.is_ascii_digit()).collect()
+/// Returns a hash of a text without its digits: process ids, ports and GPU numbers differ between
+/// ranks.
+fn likeness(text: &str) -> u64 {
+    hash(text.bytes().filter(|byte| !byte.is_ascii_digit()))
+}
+
+fn digest(failure: &Failure) -> u64 {
+    let Failure { class, role, line, text, ends_training: _ } = failure;
+    let names = class.as_str().bytes().chain(role.as_str().bytes());
+    hash(names.chain(line.to_le_bytes()).chain(text.bytes()))
+}
+
+/// FNV-1a, which stays the same from one build to the next.
+fn hash(bytes: impl Iterator<Item = u8>) -> u64 {
+    bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+    })
 }

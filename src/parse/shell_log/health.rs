@@ -1,15 +1,18 @@
 //! Failures that metrics show: values that are not finite, and divergence.
 //!
-//! Source of the rules: the design, section 9. Each is reported once per training, at its first
-//! line of evidence.
+//! Source of the rules: the design, section 9. Values that are not finite are reported once per
+//! training, divergence once per episode of a cause, each at its first line of evidence. The
+//! causes are the training loss, the evaluation loss and the gradient norm; an episode ends when as
+//! many values in a row are below the threshold as began it.
+
+use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
-use std::collections::VecDeque;
 
 use super::metrics::{Metric, MetricKind};
 
-/// Losses or gradient norms in a row that make a divergence.
-const STREAK: usize = 3;
+/// Losses or gradient norms in a row that make a divergence, or end one.
+const STREAK: u32 = 3;
 /// Gradient norms that a median needs.
 const MEDIAN_AT_LEAST: usize = 10;
 /// Gradient norms that the running median is taken of: the newest ones.
@@ -47,12 +50,20 @@ pub(super) struct Evidence {
 pub(super) struct HealthWatch {
     thresholds: Thresholds,
     non_finite_seen: bool,
-    divergence_seen: bool,
     lowest_loss: Option<f64>,
-    lowest_evaluations: Vec<(String, f64)>,
+    evaluations: Vec<Evaluation>,
     gradient_norms: RunningMedian,
     high_losses: Streak,
     high_gradients: Streak,
+}
+
+/// The losses of one evaluation data set.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct Evaluation {
+    name: String,
+    lowest: f64,
+    /// Whether its last loss was high.
+    is_high: bool,
 }
 
 impl HealthWatch {
@@ -61,9 +72,8 @@ impl HealthWatch {
         Self {
             thresholds,
             non_finite_seen: false,
-            divergence_seen: false,
             lowest_loss: None,
-            lowest_evaluations: Vec::new(),
+            evaluations: Vec::new(),
             gradient_norms: RunningMedian::default(),
             high_losses: Streak::default(),
             high_gradients: Streak::default(),
@@ -92,18 +102,14 @@ impl HealthWatch {
         let diverged = match metric.kind {
             // A loss beside a NaN gradient norm is no loss: the trainer's NaN filter prints 0.0.
             MetricKind::Train if is_finite => self.see_training(metric, &here),
-            MetricKind::Eval => self.see_evaluation(metric, &here),
-            MetricKind::Train | MetricKind::Summary => None,
+            MetricKind::Eval if self.see_evaluation(metric) => vec![here()],
+            MetricKind::Train | MetricKind::Eval | MetricKind::Summary => Vec::new(),
         };
-        if let Some(evidence) = diverged
-            && !std::mem::replace(&mut self.divergence_seen, true)
-        {
-            found.push((Ailment::Divergence, evidence));
-        }
+        found.extend(diverged.into_iter().map(|evidence| (Ailment::Divergence, evidence)));
         found
     }
 
-    fn see_training(&mut self, metric: &Metric, here: &dyn Fn() -> Evidence) -> Option<Evidence> {
+    fn see_training(&mut self, metric: &Metric, here: &dyn Fn() -> Evidence) -> Vec<Evidence> {
         let by_loss = metric.value("loss").and_then(|loss| {
             let is_high = is_above(loss, self.thresholds.loss_factor, self.lowest_loss);
             keep_lowest(&mut self.lowest_loss, loss);
@@ -115,28 +121,34 @@ impl HealthWatch {
             self.gradient_norms.add(norm);
             self.high_gradients.see(is_high, here)
         });
-        by_loss.or(by_gradient)
+        by_loss.into_iter().chain(by_gradient).collect()
     }
 
-    fn see_evaluation(&mut self, metric: &Metric, here: &dyn Fn() -> Evidence) -> Option<Evidence> {
-        let mut is_high = false;
+    /// Returns whether an evaluation loss runs away that was the first to do so.
+    fn see_evaluation(&mut self, metric: &Metric) -> bool {
+        let was_high = self.evaluations.iter().any(|evaluation| evaluation.is_high);
+        let mut becomes_high = false;
         let losses = metric.values.iter().filter(|(name, _)| is_evaluation_loss(name));
         for (name, loss) in losses.map(|(name, value)| (name, value.as_f64())) {
-            let has_room = self.lowest_evaluations.len() < MAX_EVALUATIONS;
-            match self.lowest_evaluations.iter_mut().find(|(known, _)| known == name) {
-                Some((_, lowest)) => {
-                    is_high |= is_above(loss, self.thresholds.loss_factor, Some(*lowest));
+            let has_room = self.evaluations.len() < MAX_EVALUATIONS;
+            match self.evaluations.iter_mut().find(|known| known.name == *name) {
+                // NaN says nothing about how high a loss is, and is reported as what it is.
+                Some(_) if loss.is_nan() => {}
+                Some(known) => {
+                    known.is_high = is_above(loss, self.thresholds.loss_factor, Some(known.lowest));
+                    becomes_high |= known.is_high;
                     if loss > 0.0 {
-                        *lowest = lowest.min(loss);
+                        known.lowest = known.lowest.min(loss);
                     }
                 }
                 None if loss > 0.0 && loss.is_finite() && has_room => {
-                    self.lowest_evaluations.push((name.clone(), loss));
+                    let (name, lowest) = (name.clone(), loss);
+                    self.evaluations.push(Evaluation { name, lowest, is_high: false });
                 }
                 None => {}
             }
         }
-        is_high.then(here)
+        becomes_high && !was_high
     }
 }
 
@@ -159,23 +171,32 @@ fn keep_lowest(lowest: &mut Option<f64>, value: f64) {
     }
 }
 
-/// High values in a row, with the first one's line.
+/// Values in a row that disagree with what was last concluded, with the first high one's line.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 struct Streak {
-    count: usize,
+    is_diverged: bool,
+    count: u32,
     first: Option<Evidence>,
 }
 
 impl Streak {
-    /// Takes note of a value; once the streak is long enough, its first line is the evidence.
+    /// Takes note of a value; when an episode begins, its first line is the evidence.
     fn see(&mut self, is_high: bool, here: &dyn Fn() -> Evidence) -> Option<Evidence> {
-        if !is_high {
-            *self = Self::default();
+        if is_high == self.is_diverged {
+            self.count = 0;
+            self.first = None;
             return None;
         }
+        if is_high {
+            self.first.get_or_insert_with(here);
+        }
         self.count += 1;
-        let first = self.first.get_or_insert_with(here);
-        (self.count >= STREAK).then(|| first.clone())
+        if self.count < STREAK {
+            return None;
+        }
+        self.is_diverged = is_high;
+        self.count = 0;
+        self.first.take()
     }
 }
 

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::bytes_as_text;
 
 /// Bytes that are kept of a frame's beginning.
-const HEAD_BYTES: usize = 64 * 1024;
+pub(super) const HEAD_BYTES: usize = 64 * 1024;
 /// Bytes that are kept of a longer frame's end.
 const TAIL_BYTES: usize = 16 * 1024;
 /// Stands for what was left out; it is no Python, so nothing can be parsed across the gap.
@@ -26,6 +26,21 @@ pub(super) enum FrameEnd {
     EndOfInput,
 }
 
+/// What becomes of frames.
+pub(super) trait TakeFrames {
+    /// Takes a frame, without its end.
+    fn frame(&mut self, frame: &[u8], end: FrameEnd);
+
+    /// Passes over frames at the beginning of `bytes`, which follow the end of a frame, and returns
+    /// how many bytes they have, their ends included.
+    fn skim(&mut self, bytes: &[u8]) -> usize;
+}
+
+/// Returns whether a frame holds nothing but spaces.
+pub(super) fn is_blank(frame: &[u8]) -> bool {
+    frame.iter().all(|byte| *byte == b' ')
+}
+
 /// Collects bytes until a frame is complete.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct FrameSplitter {
@@ -38,25 +53,30 @@ pub(super) struct FrameSplitter {
 }
 
 impl FrameSplitter {
-    /// Gives every frame that `bytes` completes to `take`, in order.
-    pub(super) fn feed(&mut self, bytes: &[u8], mut take: impl FnMut(&[u8], FrameEnd)) {
-        let mut start = 0;
-        for position in memchr::memchr2_iter(b'\r', b'\n', bytes) {
-            let piece = bytes.get(start..position).unwrap_or_default();
-            let end = match bytes.get(position) {
+    /// Gives every frame that `bytes` completes to `taker`, in order.
+    pub(super) fn feed(&mut self, bytes: &[u8], taker: &mut impl TakeFrames) {
+        let mut rest = bytes;
+        loop {
+            if self.head.is_empty() {
+                let skimmed = taker.skim(rest);
+                rest = rest.get(skimmed..).unwrap_or_default();
+            }
+            let Some(position) = memchr::memchr2(b'\r', b'\n', rest) else { break };
+            let piece = rest.get(..position).unwrap_or_default();
+            let end = match rest.get(position) {
                 Some(b'\n') => FrameEnd::Newline,
                 _ => FrameEnd::Return,
             };
-            start = position + 1;
+            rest = rest.get(position + 1..).unwrap_or_default();
             if self.head.is_empty() && piece.len() <= HEAD_BYTES {
-                take(piece, end);
+                taker.frame(piece, end);
             } else {
                 self.keep(piece);
-                take(self.join(), end);
+                taker.frame(self.join(), end);
                 self.clear();
             }
         }
-        self.keep(bytes.get(start..).unwrap_or_default());
+        self.keep(rest);
     }
 
     /// Gives the frame that nothing completed, if there is one.
@@ -99,11 +119,24 @@ impl FrameSplitter {
 mod tests {
     use super::*;
 
+    /// Takes frames as they are.
+    struct All<F: FnMut(&[u8], FrameEnd)>(F);
+
+    impl<F: FnMut(&[u8], FrameEnd)> TakeFrames for All<F> {
+        fn frame(&mut self, frame: &[u8], end: FrameEnd) {
+            (self.0)(frame, end);
+        }
+
+        fn skim(&mut self, _bytes: &[u8]) -> usize {
+            0
+        }
+    }
+
     fn frames(input: &[u8], chunk: usize) -> Vec<(Vec<u8>, FrameEnd)> {
         let mut frames = Vec::new();
         let mut splitter = FrameSplitter::default();
         for piece in input.chunks(chunk) {
-            splitter.feed(piece, |frame, end| frames.push((frame.to_vec(), end)));
+            splitter.feed(piece, &mut All(|frame: &[u8], end| frames.push((frame.to_vec(), end))));
         }
         splitter.finish(|frame, end| frames.push((frame.to_vec(), end)));
         frames
@@ -126,7 +159,7 @@ mod tests {
     fn memory_is_bounded_while_a_line_grows() {
         let mut splitter = FrameSplitter::default();
         for _ in 0..200 {
-            splitter.feed(&[b'x'; 9_000], |_, _| {});
+            splitter.feed(&[b'x'; 9_000], &mut All(|_: &[u8], _| {}));
         }
         assert!(splitter.head.capacity() + splitter.tail.capacity() <= 4 * HEAD_BYTES);
     }

@@ -132,11 +132,20 @@ impl ProgressTracker {
         true
     }
 
+    /// Returns the total of the training bar, if only bars with it can be the training bar until
+    /// its last step.
+    pub(super) fn lone_total(&self) -> Option<u64> {
+        self.total.filter(|total| *total > 0 && (self.is_settled() || self.step != Some(*total)))
+    }
+
+    /// Returns whether no bar with another total can take the training bar's place.
+    pub(super) fn is_settled(&self) -> bool {
+        self.declared || self.training_seen
+    }
+
     fn is_other(&self, bar: &Bar<'_>) -> bool {
         match self.total {
-            Some(total) if total != bar.total => {
-                self.declared || self.training_seen || self.step != Some(total)
-            }
+            Some(total) if total != bar.total => self.is_settled() || self.step != Some(total),
             _ => false,
         }
     }

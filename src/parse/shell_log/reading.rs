@@ -7,9 +7,11 @@ use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
 
-use super::progress::Progress;
+use super::excerpt::Excerpts;
+use super::frames::Seen;
 use super::{
-    Fact, Failure, LogItem, Metric, MetricKind, MetricValue, Role, ShellLogParser, Thresholds,
+    Fact, Failure, LogItem, Metric, MetricKind, MetricValue, Progress, Role, ShellLogParser,
+    Thresholds,
 };
 use crate::model::shell_log::{LogFailure, LogMetric, LogMetricKind, LogReading, LoggedTraining};
 
@@ -18,6 +20,9 @@ const MAX_TRAININGS: usize = 4;
 /// Metrics of a training that are kept, the newest ones of training and of all others.
 const MAX_TRAIN_METRICS: usize = 20;
 const MAX_OTHER_METRICS: usize = 10;
+/// Values of a metric that are kept, the first ones, and bytes of one's name.
+const MAX_VALUES: usize = 32;
+const MAX_NAME_BYTES: usize = 64;
 /// Failures of a training that are kept, the first ones.
 const MAX_FAILURES: usize = 8;
 /// Intervals between lines that are kept, the newest ones.
@@ -34,16 +39,21 @@ pub struct LogReader {
 #[derive(Debug, Serialize, Deserialize)]
 struct State {
     parser: ShellLogParser,
-    /// The numbers of the newest training's metrics, as the parser counts them.
+    book: Book,
+}
+
+/// Which of the parser's items stand where in the newest training.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Book {
+    /// The numbers of the metrics that are kept, as the parser counts them.
     metrics: VecDeque<u64>,
-    /// Where the failures stand, by the parser's numbers: training and place, if they are kept.
-    failures: Vec<Option<(u64, usize)>>,
-    /// How many trainings were dropped at the front.
-    dropped: u64,
-    /// The progress when the newest training began: what still stands there says nothing of it.
-    before: Progress,
+    /// The number of the first failure.
+    first_failure: usize,
+    /// How many failures it has, kept or not.
+    failures: usize,
     /// The bar's clock at the last line of training.
     printed_at: Option<u64>,
+    excerpts: Excerpts,
 }
 
 /// A state that is one of another version, or damaged.
@@ -64,11 +74,7 @@ impl LogReader {
         Self {
             state: State {
                 parser: ShellLogParser::at_line(thresholds, line),
-                metrics: VecDeque::new(),
-                failures: Vec::new(),
-                dropped: 0,
-                before: Progress::default(),
-                printed_at: None,
+                book: Book::default(),
             },
             reading: LogReading { trainings: vec![first], skipped: 0 },
         }
@@ -97,43 +103,49 @@ impl LogReader {
 
     /// Reads the next bytes.
     pub fn push(&mut self, bytes: &[u8]) {
-        let mut start = 0;
-        for position in memchr::memchr2_iter(b'\r', b'\n', bytes) {
-            self.push_frame(bytes.get(start..=position).unwrap_or_default());
-            start = position + 1;
+        let Self { state: State { parser, book }, reading } = self;
+        parser.read(bytes, &mut |seen| book.enter(seen, reading));
+        if let Some(training) = reading.trainings.last_mut() {
+            show(&parser.progress(), training);
         }
-        self.push_frame(bytes.get(start..).unwrap_or_default());
-        let progress = self.state.parser.progress();
-        self.state.show(&progress, &mut self.reading);
     }
 
     /// Returns what everything that was read so far says.
     pub fn reading(&self) -> &LogReading {
         &self.reading
     }
-
-    fn push_frame(&mut self, frame: &[u8]) {
-        let items = self.state.parser.push(frame);
-        if items.is_empty() {
-            return;
-        }
-        let line = self.state.parser.line();
-        let line = if frame.ends_with(b"\n") { line.saturating_sub(1) } else { line };
-        let progress = self.state.parser.progress();
-        for item in items {
-            self.state.take(item, (line, &progress), &mut self.reading);
-        }
-    }
 }
 
-impl State {
-    fn take(&mut self, item: LogItem, here: (u64, &Progress), reading: &mut LogReading) {
-        if Self::begins_training(&item, reading) {
-            self.begin(here, reading);
+impl Book {
+    fn enter(&mut self, seen: &mut Seen<'_>, reading: &mut LogReading) {
+        if let Some(text) = seen.text
+            && let Some((failures, line)) = self.excerpts.see(seen.line, text)
+            && let Some(training) = reading.trainings.last_mut()
+        {
+            for failure in failures {
+                let place = failure.checked_sub(self.first_failure);
+                if let Some(known) = place.and_then(|place| training.failures.get_mut(place)) {
+                    known.excerpt.push(line.clone());
+                }
+            }
         }
-        let Some(training) = reading.trainings.last_mut() else { return };
+        if seen.items.is_empty() {
+            return;
+        }
+        let progress = seen.progress.progress();
+        for item in seen.items.drain(..) {
+            if matches!(item, LogItem::Fact { fact: Fact::TrainingBegins, .. }) {
+                self.begin_training(seen.line, seen.before, reading);
+            }
+            if let Some(training) = reading.trainings.last_mut() {
+                self.take(item, &progress, training);
+            }
+        }
+    }
+
+    fn take(&mut self, item: LogItem, progress: &Progress, training: &mut LoggedTraining) {
         match item {
-            LogItem::Metric { index, metric } => self.metric(index, metric, here.1, training),
+            LogItem::Metric { index, metric } => self.metric(index, metric, progress, training),
             LogItem::MetricStep { index, step } => {
                 let place = self.metrics.iter().position(|known| *known == index);
                 if let Some(metric) = place.and_then(|place| training.metrics.get_mut(place)) {
@@ -141,49 +153,30 @@ impl State {
                 }
             }
             LogItem::Fact { line, fact } => take_fact(line, fact, training),
-            LogItem::Failure { index, failure } => self.failure(index, failure, reading),
+            LogItem::Failure { index, failure } => self.failure(index, failure, training),
         }
     }
 
-    /// Whether an item belongs to another training than all before.
-    fn begins_training(item: &LogItem, reading: &LogReading) -> bool {
-        let Some(training) = reading.trainings.last() else { return true };
-        let has_trained = !training.metrics.is_empty()
-            || training.completed.is_some()
-            || training.failures.iter().any(|failure| failure.ends_training);
-        match item {
-            LogItem::Fact { fact: Fact::TrainingBegins, .. } => has_trained,
-            LogItem::Fact { fact: Fact::Run(run), .. } => {
-                has_trained && training.run.as_ref().is_some_and(|known| known != run)
-            }
-            _ => false,
+    /// Opens a place for another training, unless the one before did nothing yet.
+    fn begin_training(&mut self, line: u64, before: Option<&Progress>, reading: &mut LogReading) {
+        let has_place = reading.trainings.last().is_some_and(|newest| {
+            newest.metrics.is_empty() && newest.completed.is_none() && newest.failures.is_empty()
+        });
+        self.first_failure += std::mem::take(&mut self.failures);
+        self.excerpts.begin_training();
+        if has_place {
+            return;
         }
-    }
-
-    fn begin(&mut self, (line, progress): (u64, &Progress), reading: &mut LogReading) {
-        self.show(progress, reading);
-        self.before = progress.clone();
+        if let (Some(before), Some(ended)) = (before, reading.trainings.last_mut()) {
+            show(before, ended);
+        }
         self.metrics.clear();
         self.printed_at = None;
         let run = reading.trainings.last().and_then(|before| before.run.clone());
         let next = LoggedTraining { first_line: line, run, ..LoggedTraining::default() };
         reading.trainings.push(next);
-        if reading.trainings.len() > MAX_TRAININGS {
-            reading.trainings.remove(0);
-            self.dropped += 1;
-        }
-    }
-
-    /// Shows the progress in the newest training.
-    fn show(&self, progress: &Progress, reading: &mut LogReading) {
-        if *progress == self.before {
-            return;
-        }
-        let Some(training) = reading.trainings.last_mut() else { return };
-        training.step = progress.step;
-        training.total_steps = progress.total_steps;
-        training.steps_per_second = progress.rate_steps_per_second.filter(|rate| rate.is_finite());
-        training.elapsed_seconds = progress.elapsed_seconds;
+        let surplus = reading.trainings.len().saturating_sub(MAX_TRAININGS);
+        reading.trainings.drain(..surplus);
     }
 
     fn metric(
@@ -193,25 +186,11 @@ impl State {
         progress: &Progress,
         training: &mut LoggedTraining,
     ) {
-        let (is_train, kind) = match metric.kind {
-            MetricKind::Train => (true, LogMetricKind::Train),
-            MetricKind::Eval => (false, LogMetricKind::Eval),
-            MetricKind::Summary => (false, LogMetricKind::Summary),
-        };
+        let is_train = metric.kind == MetricKind::Train;
         if is_train {
-            let now = progress.elapsed_seconds.filter(|_| *progress != self.before);
-            if let (Some(before), Some(now)) = (self.printed_at, now)
-                && let Some(interval) = now.checked_sub(before)
-            {
-                training.metric_intervals.push(interval);
-                let spare = training.metric_intervals.len().saturating_sub(MAX_INTERVALS);
-                training.metric_intervals.drain(..spare);
-            }
-            self.printed_at = now.or(self.printed_at);
+            self.measure_interval(progress, training);
         }
-        let values = metric.values.into_iter().map(|(name, value)| (name, as_text(value)));
-        let metric = LogMetric { line: metric.line, kind, step: None, values: values.collect() };
-        training.metrics.push(metric);
+        training.metrics.push(logged_metric(metric));
         self.metrics.push_back(index);
         let is_alike = |one: &LogMetric| (one.kind == LogMetricKind::Train) == is_train;
         let alike = training.metrics.iter().filter(|one| is_alike(one)).count();
@@ -223,68 +202,93 @@ impl State {
         }
     }
 
-    fn failure(&mut self, index: usize, failure: Failure, reading: &mut LogReading) {
-        let newest = self.dropped + reading.trainings.len().saturating_sub(1) as u64;
-        let Some(training) = reading.trainings.last_mut() else { return };
-        let ends = failure.class.ends_training();
-        if ends && failure.role == Role::Root {
+    fn measure_interval(&mut self, progress: &Progress, training: &mut LoggedTraining) {
+        let Some(now) = progress.elapsed_seconds else { return };
+        let interval = self.printed_at.replace(now).and_then(|before| now.checked_sub(before));
+        training.metric_intervals.extend(interval);
+        let surplus = training.metric_intervals.len().saturating_sub(MAX_INTERVALS);
+        training.metric_intervals.drain(..surplus);
+    }
+
+    fn failure(&mut self, index: usize, failure: Failure, training: &mut LoggedTraining) {
+        if failure.ends_training && failure.role == Role::Root {
             training.completed = None;
         }
-        let failure = logged(failure);
-        if let Some(known) = self.failures.get(index) {
-            let at = known.and_then(|(number, _)| number.checked_sub(self.dropped));
-            let at = at.and_then(|at| usize::try_from(at).ok());
-            let training = at.and_then(|at| reading.trainings.get_mut(at));
-            let place = known.map(|(_, place)| place);
-            if let (Some(training), Some(place)) = (training, place)
-                && let Some(known) = training.failures.get_mut(place)
-            {
-                *known = failure;
-            }
+        let Some(place) = index.checked_sub(self.first_failure) else { return };
+        self.failures = self.failures.max(place.saturating_add(1));
+        let known = training.failures.get_mut(place);
+        if known.is_none() && place >= MAX_FAILURES {
             return;
         }
-        let has_room = training.failures.len() < MAX_FAILURES;
-        self.failures.push(has_room.then_some((newest, training.failures.len())));
-        if has_room {
-            training.failures.push(failure);
+        let excerpt = match &known {
+            Some(known) if known.line == failure.line => known.excerpt.clone(),
+            _ => self.excerpts.around(index, failure.line, &failure.text),
+        };
+        let failure = LogFailure {
+            class: failure.class.as_str().to_owned(),
+            is_cascade: failure.role == Role::Cascade,
+            ends_training: failure.ends_training,
+            line: failure.line,
+            text: failure.text,
+            excerpt,
+        };
+        match known {
+            Some(known) => *known = failure,
+            None => training.failures.push(failure),
         }
     }
+}
+
+/// Shows the progress in the training that it is about.
+fn show(progress: &Progress, training: &mut LoggedTraining) {
+    training.step = progress.step;
+    training.total_steps = progress.total_steps;
+    training.steps_per_second = progress.rate_steps_per_second;
+    training.elapsed_seconds = progress.elapsed_seconds;
 }
 
 fn take_fact(line: u64, fact: Fact, training: &mut LoggedTraining) {
     match fact {
         Fact::Run(run) => training.run = Some(run),
         Fact::WandbUrl(url) => training.wandb_url = Some(url),
-        Fact::TotalSteps(total) => training.total_steps = Some(total),
         Fact::TrainExamples(count) => training.train_examples = Some(count),
         Fact::EvalExamples(count) => training.eval_examples = Some(count),
         Fact::CheckpointSaving(_, name) => training.checkpoint = Some(name),
         Fact::TrainingBegins => training.completed = None,
         Fact::Completed => training.completed = Some(line),
+        // The progress knows it as well.
+        Fact::TotalSteps(_) => {}
     }
 }
 
-fn logged(failure: Failure) -> LogFailure {
-    LogFailure {
-        class: failure.class.as_str().to_owned(),
-        is_cascade: failure.role == Role::Cascade,
-        ends_training: failure.class.ends_training(),
-        line: failure.line,
-        excerpt: vec![failure.text.clone()],
-        text: failure.text,
-    }
+fn logged_metric(metric: Metric) -> LogMetric {
+    let kind = match metric.kind {
+        MetricKind::Train => LogMetricKind::Train,
+        MetricKind::Eval => LogMetricKind::Eval,
+        MetricKind::Summary => LogMetricKind::Summary,
+    };
+    let is_kept = |(name, _): &(String, MetricValue)| name.len() <= MAX_NAME_BYTES;
+    let values = metric.values.into_iter().filter(is_kept).take(MAX_VALUES);
+    let values = values.map(|(name, value)| (name, as_text(value))).collect();
+    LogMetric { line: metric.line, kind, step: None, values }
 }
 
 /// Prints a number so that it reads back as the same one, NaN and infinities included.
 fn as_text(value: MetricValue) -> String {
     match value {
         MetricValue::Integer(value) => value.to_string(),
-        MetricValue::Float(value) => value.to_string(),
+        MetricValue::Float(value) if value.is_nan() => "nan".to_owned(),
+        MetricValue::Float(value) if value == 0.0 || (1e-5..1e16).contains(&value.abs()) => {
+            value.to_string()
+        }
+        MetricValue::Float(value) => format!("{value:e}"),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -398,6 +402,73 @@ mod tests {
             [(1, "a_H1L1C1_20260101_000000", Some(3)), (4, "b_H1L1C1_20260101_000100", None)]
         );
         assert_eq!(reading.trainings[1].failures[0].class, "python_exception");
+    }
+
+    /// A script that starts the next training into the same log, from trainers without headings.
+    #[test]
+    fn another_run_s_files_begin_another_training() {
+        let reading = whole(
+            b"Output directory: Cache/Training/a_H1L1C1_20260101_000000\n{'loss': 1.5}\n\
+              \r 20%|#         | 8/40 [00:04<00:04, 2.00it/s]\r 25%|#         | 10/40 [00:05<00:04, \
+              2.00it/s]\nOutput directory: Cache/Training/b_H1L1C1_20260101_001000\n\
+              \r  5%|#         | 1/20 [00:01<00:19, 1.00it/s]\n{'loss': 2.5}\n",
+        );
+        let told: Vec<_> = reading
+            .trainings
+            .iter()
+            .map(|one| {
+                let run = one.run.as_ref().map(|run| run.as_str().to_owned());
+                (one.first_line, run.unwrap(), one.step, one.total_steps, one.metrics.len())
+            })
+            .collect();
+        assert_eq!(
+            told,
+            [
+                (1, "a_H1L1C1_20260101_000000".to_owned(), Some(10), Some(40), 1),
+                (4, "b_H1L1C1_20260101_001000".to_owned(), Some(1), Some(20), 1),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_failure_quotes_the_lines_around_it() {
+        let log =
+            b"{'loss': 2.5, 'epoch': 1}\n  4%|#| 17/400 [00:06<02:37,  2.43it/s]Traceback (most \
+            recent call last):\n  File \"train.py\", line 1, in <module>\n    main()\n    ^^^^\n\
+            RuntimeError: mat1 and mat2 shapes cannot be multiplied (1x2 and 3x4)\n\
+            export WANDB_API_KEY=0123456789abcdef0123456789abcdef01234567\nbehind it\n";
+        let failure = &whole(log).trainings[0].failures[0];
+        expect_test::expect![[r#"
+            {'loss': 2.5, 'epoch': 1}
+            Traceback (most recent call last):
+            File "train.py", line 1, in <module>
+            main()
+            RuntimeError: mat1 and mat2 shapes cannot be multiplied (1x2 and 3x4)
+            export WANDB_API_KEY=[redacted]
+            behind it"#]]
+        .assert_eq(&failure.excerpt.join("\n"));
+        assert!(failure.ends_training && failure.line == 6);
+    }
+
+    #[test]
+    fn how_often_training_prints_is_read_off_its_own_clock() {
+        let mut log = String::new();
+        for (clock, loss) in [("29:50", 2.5), ("59:50", 2.4), ("1:29:50", 2.3)] {
+            writeln!(log, "\r 4%|#| 17/400 [{clock}<?, 2.0s/it]\r{{'loss': {loss}}}").unwrap();
+        }
+        let reading = whole(log.as_bytes());
+        assert_eq!(reading.trainings[0].metric_intervals, [1800, 1800]);
+    }
+
+    /// The journal holds a state for each log.
+    #[test]
+    fn states_of_ordinary_logs_are_small() {
+        for log in fixtures() {
+            let mut reader = LogReader::new(THRESHOLDS);
+            reader.push(&log);
+            let length = reader.put_away().len();
+            assert!(length <= 5 << 10, "{length}: {}", reader.put_away());
+        }
     }
 
     proptest! {

@@ -10,10 +10,7 @@ use super::failures::{Entry, Role, Source};
 pub(super) fn role_of(entry: &Entry, all: &[Entry]) -> Role {
     let of_others = |matches: &dyn Fn(&Entry) -> bool| {
         all.iter().any(|other| {
-            other.training == entry.training
-                && other.source != Source::Metric
-                && !std::ptr::eq(other, entry)
-                && matches(other)
+            other.source != Source::Metric && !std::ptr::eq(other, entry) && matches(other)
         })
     };
     let was_first = |other: &Entry| other.failure.line < entry.failure.line;

@@ -80,6 +80,16 @@ impl StepFinder {
         decided
     }
 
+    /// Returns whether bars decide nothing, so that only the last one matters.
+    pub(super) fn is_idle(&self) -> bool {
+        self.pending.is_empty() && self.redraw == Redraw::No && !self.ending
+    }
+
+    /// Takes note of the last one of many training bars, while idle.
+    pub(super) fn passed_training_bars(&mut self, step: u64) {
+        self.last = Some(step);
+    }
+
     /// Forgets the bar: training ended or began anew, so its next frame may be of another one.
     pub(super) fn forget(&mut self) {
         *self = Self::default();

@@ -43,7 +43,7 @@ impl LogSummary {
             }
             LogItem::Fact { fact, .. } => self.add_fact(fact),
             LogItem::Failure { index, failure } => {
-                let ends_training = failure.class.ends_training() && failure.role == Role::Root;
+                let ends_training = failure.ends_training && failure.role == Role::Root;
                 match self.failures.get_mut(index) {
                     Some(known) => *known = failure,
                     None => self.failures.push(failure),

@@ -209,9 +209,9 @@ fn opinions_are_corrected_by_later_lines() {
             _ => None,
         })
         .collect();
-    assert_eq!(roles.first(), Some(&(0, Role::Root, Class::Nccl)));
-    assert!(roles.contains(&(0, Role::Cascade, Class::Nccl)));
-    assert_eq!(roles.last(), Some(&(1, Role::Root, Class::Killed)));
+    assert_eq!(roles.first(), Some(&(0, Role::Root, TrainingFailureClass::Nccl)));
+    assert!(roles.contains(&(0, Role::Cascade, TrainingFailureClass::Nccl)));
+    assert_eq!(roles.last(), Some(&(1, Role::Root, TrainingFailureClass::Killed)));
 }
 
 #[test]
@@ -284,5 +284,66 @@ proptest! {
     ) {
         let log = pieces.concat();
         prop_assert_eq!(read_in_pieces(&log, &sizes), read_in_pieces(&log, &[usize::MAX]));
+    }
+}
+
+/// A bar, or what may stand between bars: everything that can make the last bar not the only one
+/// that counts.
+fn console_piece() -> impl Strategy<Value = Vec<u8>> {
+    let bar = (0_u64..8, proptest::sample::select(vec![0_u64, 1, 5, 6, 7, 45, 400]), 0_usize..9);
+    let bar = bar.prop_map(|(step, total, kind)| {
+        let timing =
+            ["00:02<00:02,  9.55it/s", "1 day, 2:03:04<?, 2.5s/it", "00:01<00:01, 3 examples/s"]
+                [kind % 3];
+        let behind = ["", "\x1b[A", "tail"][kind / 3];
+        format!(" {}%|█▍  | {step}/{total} [{timing}]{behind}", step * 10)
+    });
+    let between = [
+        "",
+        " ",
+        "      ",
+        "Map:  5%|█| 1/9 [00:01<?, ?it/s]",
+        "text",
+        "12",
+        "5/",
+        "[rank0]: ",
+        "{'loss': 2.5, 'epoch': 1}",
+        "{'eval_loss': 2.5, 'epoch': 1}",
+        "\x1b[A{'loss': 3.5}",
+        "{'train_runtime': 1.0, 'train_loss': 2.0}",
+        "***** Running training *****",
+        "  Total optimization steps = 7",
+        "Output directory: /p/a_20260303_101112",
+        "Output directory: /p/b_20260304_101112",
+        "Traceback (most recent call last):",
+        "  File \"x.py\", line 1",
+        "ValueError: no",
+        "Killed",
+        "Training completed successfully!",
+    ];
+    let frame = prop_oneof![
+        12 => bar,
+        3 => proptest::sample::select(between.to_vec()).prop_map(str::to_owned),
+    ];
+    let end = prop_oneof![8 => proptest::strategy::Just("\r"), 2 => proptest::strategy::Just("\n")];
+    (frame, end).prop_map(|(frame, end)| (frame + end).into_bytes())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+    /// One byte at a time, every frame is read; in one piece, bars are passed over. Nothing tells
+    /// the one from the other, not even what would be put away.
+    #[test]
+    fn passing_over_bars_leaves_what_reading_each_leaves(
+        pieces in proptest::collection::vec(console_piece(), 0..60),
+    ) {
+        let log = pieces.concat();
+        let mut whole = LogReader::new(THRESHOLDS);
+        whole.push(&log);
+        let mut slow = LogReader::new(THRESHOLDS);
+        log.chunks(1).for_each(|byte| slow.push(byte));
+        prop_assert_eq!(whole.reading(), slow.reading());
+        prop_assert_eq!(whole.put_away(), slow.put_away());
+        prop_assert_eq!(read_in_pieces(&log, &[usize::MAX]), read_in_pieces(&log, &[1]));
     }
 }

@@ -75,6 +75,14 @@ impl Output {
         self.text(&format!("{line}\n"))
     }
 
+    /// Prints a value as indented JSON, piece by piece: it may be large.
+    pub(super) fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
+        let mut stream = io::BufWriter::new(&mut self.stream);
+        serde_json::to_writer_pretty(&mut stream, value)?;
+        stream.write_all(b"\n")?;
+        stream.flush()
+    }
+
     /// Paints text with an SGR code, where that is wanted.
     pub(super) fn paint(&self, code: &str, text: &str) -> String {
         if self.colored { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }

@@ -35,12 +35,12 @@ enum What {
 }
 
 pub(super) fn run(common: &Common, arguments: &Arguments, output: &mut Output) -> Outcome {
-    let value = match &arguments.what {
+    match &arguments.what {
         What::Report { file } => {
             let bytes = reading::bytes(file)?;
             let report = report::from_either(&bytes)
                 .map_err(|problem| unreadable(&file.display().to_string(), &problem))?;
-            report::parsed_json(&report)
+            Ok(output.json(&report::parsed_json(&report))?)
         }
         What::ShellLog { file } => {
             let training = crate::daemon::load_settings::load(&common.sources())?.settings.training;
@@ -57,11 +57,9 @@ pub(super) fn run(common: &Common, arguments: &Arguments, output: &mut Output) -
             for item in rest {
                 summary.add(item);
             }
-            summary.to_json(&progress)
+            Ok(output.json(&summary.shown_with(&progress))?)
         }
-    };
-    let text = serde_json::to_string_pretty(&value).map_err(anyhow::Error::from)?;
-    Ok(output.line(&text)?)
+    }
 }
 
 fn unreadable(file: &str, problem: &str) -> Ended {

@@ -38,7 +38,7 @@ pub use health::Thresholds;
 pub use metrics::{Metric, MetricKind, MetricValue};
 pub use progress::Progress;
 pub use reading::LogReader;
-pub use summary::{LogSummary, summary};
+pub use summary::LogSummary;
 
 /// Something that the log says.
 #[derive(Debug, Clone, PartialEq)]

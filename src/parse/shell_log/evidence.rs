@@ -94,7 +94,7 @@ const SHAPE: Sign = Sign::new(ShapeMismatch, Weight::Specific);
 const STOPPED: Sign = Sign::new(Interrupted, Weight::Specific);
 
 /// Texts that mean a failure wherever they stand.
-pub(super) const ANYWHERE: [(&str, Sign); 31] = [
+pub(super) const ANYWHERE: [(&str, Sign); 34] = [
     ("CUDA out of memory", MEMORY),
     ("HIP out of memory", MEMORY),
     ("OutOfMemoryError", MEMORY),
@@ -108,6 +108,9 @@ pub(super) const ANYWHERE: [(&str, Sign); 31] = [
     ("oom-kill event", MEMORY),
     ("oom_kill event", MEMORY),
     ("OOM Killed", MEMORY),
+    (": Out Of Memory", MEMORY),
+    ("CUDA_ERROR_OUT_OF_MEMORY", MEMORY),
+    ("cudaErrorMemoryAllocation", MEMORY),
     ("out of shared memory", MEMORY),
     ("No space left on device", DISK),
     ("no space left on device", DISK),
@@ -129,10 +132,11 @@ pub(super) const ANYWHERE: [(&str, Sign); 31] = [
 ];
 
 /// Texts that mean a failure in the message of an exception.
-const IN_EXCEPTION: [(&str, Sign); 38] = [
+const IN_EXCEPTION: [(&str, Sign); 39] = [
     ("out of memory", MEMORY),
     ("PytorchStreamWriter failed writing", DISK),
     ("unexpected pos", DISK),
+    ("StorageFull", DISK),
     ("file write failed", DISK),
     ("iostream error", Sign::new(DiskFull, Weight::Weak)),
     ("Connection closed by peer", PEERS),
@@ -224,7 +228,7 @@ pub(super) fn sign_of_message(text: &[u8]) -> Option<Sign> {
 
 fn sign_of_name(name: &str, text: &[u8], context: Context) -> Option<Sign> {
     let sign = match name.rsplit('.').next().unwrap_or(name) {
-        "MemoryError" => MEMORY,
+        "MemoryError" | "_ArrayMemoryError" => MEMORY,
         "ImportError" | "ModuleNotFoundError" => Sign::new(ImportError, Weight::Specific),
         "DatasetNotFoundError"
         | "DataFilesNotFoundError"

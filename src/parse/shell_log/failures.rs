@@ -8,6 +8,7 @@ use super::evidence::{
     Sign, TrainingFailureClass, Weight, sign_anywhere, sign_of_exception, sign_of_message,
 };
 use super::launcher::{self, ChildEnd, RootCauseReader};
+use super::lines::split_rank;
 use super::roles;
 use super::traceback::{self, Part, Prelude, Traceback};
 
@@ -134,6 +135,10 @@ impl FailureTracker {
         self.read_root_cause(line, text);
         if text.contains_str(traceback::HEADER) {
             self.read_header(rank, line, text);
+            return;
+        }
+        if launcher::is_scheduler_line(text) {
+            self.read_other(line, text);
             return;
         }
         let part = self.read_traceback(rank, line, text);
@@ -359,17 +364,6 @@ fn sign_of_other(text: &[u8]) -> Option<Sign> {
     } else {
         sign_anywhere(text)
     }
-}
-
-/// Splits `[rank0]: ` or `[default0]:` off a line.
-fn split_rank(text: &[u8]) -> (Option<u32>, &[u8]) {
-    let split = || {
-        let (label, rest) = text.strip_prefix(b"[")?.split_once_str("]:")?;
-        let digits = label.strip_prefix(b"rank").or_else(|| label.strip_prefix(b"default"))?;
-        let rank = digits.to_str().ok()?.parse().ok()?;
-        Some((Some(rank), rest.strip_prefix(b" ").unwrap_or(rest)))
-    };
-    split().unwrap_or((None, text))
 }
 
 /// Returns a hash of a text without its digits: process ids, ports and GPU numbers differ between

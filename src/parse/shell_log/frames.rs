@@ -10,7 +10,9 @@ use super::failures::{FailureTracker, MAX_TEXT_CHARS};
 use super::health::{Ailment, HealthWatch, Thresholds};
 use super::lines::{FrameEnd, TakeFrames, is_blank};
 use super::metrics::{Metric, MetricKind, find_metrics};
-use super::progress::{Bar, Progress, ProgressTracker, is_described_bar, leading_bar};
+use super::progress::{
+    Bar, Progress, ProgressTracker, description_of_bar, leading_bar, undisguised,
+};
 use super::skim::skim;
 use super::steps::StepFinder;
 use super::{LogItem, gates};
@@ -97,16 +99,32 @@ impl FrameReader {
         end: FrameEnd,
         items: &mut Vec<LogItem>,
     ) -> Option<&'frame [u8]> {
+        let bar = leading_bar(frame);
+        if bar.is_none()
+            && let Some(plain) = undisguised(frame)
+        {
+            return self.read_plain(&plain, leading_bar(&plain), end, items).map(|_| frame);
+        }
+        self.read_plain(frame, bar, end, items)
+    }
+
+    fn read_plain<'frame>(
+        &mut self,
+        frame: &'frame [u8],
+        bar: Option<Bar<'frame>>,
+        end: FrameEnd,
+        items: &mut Vec<LogItem>,
+    ) -> Option<&'frame [u8]> {
         let mut is_training_bar = false;
         let mut is_blank_frame = false;
         let mut text = None;
-        if let Some(bar) = leading_bar(frame) {
-            is_training_bar = self.bar(&bar, items);
+        if let Some(bar) = bar {
+            let rest = self.bars(bar, &mut is_training_bar, items);
             self.after_blank = false;
-            text = Some(bar.rest).filter(|rest| !rest.is_empty());
+            text = Some(rest).filter(|rest| !rest.is_empty());
         } else if is_blank(frame) {
             is_blank_frame = true;
-        } else if !is_described_bar(frame) {
+        } else if !description_of_bar(frame).is_some_and(gates::says_nothing) {
             text = Some(frame);
         }
         self.line_has_text |= !is_blank_frame;
@@ -148,6 +166,23 @@ impl FrameReader {
         self.after_blank = false;
     }
 
+    /// Reads a bar and those right behind it, as cleaned logs have them; gives what is behind all.
+    fn bars<'frame>(
+        &mut self,
+        first: Bar<'frame>,
+        is_training_bar: &mut bool,
+        items: &mut Vec<LogItem>,
+    ) -> &'frame [u8] {
+        let mut bar = first;
+        loop {
+            *is_training_bar |= self.bar(&bar, items);
+            match leading_bar(bar.rest) {
+                Some(next) => bar = next,
+                None => return bar.rest,
+            }
+        }
+    }
+
     fn bar(&mut self, bar: &Bar<'_>, items: &mut Vec<LogItem>) -> bool {
         let is_training_bar = self.progress.see(bar);
         if is_training_bar {
@@ -174,7 +209,9 @@ impl FrameReader {
     }
 
     fn read_metrics(&mut self, text: &[u8], items: &mut Vec<LogItem>) {
-        for found in find_metrics(text) {
+        let found = find_metrics(text);
+        let behind = found.last().and_then(|last| text.get(last.end..));
+        for found in found {
             let metric = Metric { line: self.line, kind: found.kind, values: found.values };
             let bytes = text.get(found.begin..found.end).unwrap_or_default();
             let shown = || presentable(bytes, MAX_TEXT_CHARS);
@@ -200,6 +237,9 @@ impl FrameReader {
                 }
                 MetricKind::Eval => {}
             }
+        }
+        if let Some(bar) = behind.and_then(leading_bar) {
+            self.bars(bar, &mut false, items);
         }
     }
 

@@ -36,6 +36,11 @@ pub(super) fn may_hold_metrics(text: &[u8]) -> bool {
     memchr::memchr(b'{', text).is_some()
 }
 
+/// Returns whether text says nothing, whatever it holds.
+pub(super) fn says_nothing(text: &[u8]) -> bool {
+    !may_hold_metrics(text) && !may_state_facts(text) && !may_tell_of_failure(text)
+}
+
 /// Returns the beginning of `bytes` that holds neither a line's end nor anything that passes a
 /// gate: every text that does has one of these five letters and braces, and bars have none.
 pub(super) fn quiet_beginning(bytes: &[u8]) -> &[u8] {

@@ -5,6 +5,9 @@
 //! causes are the training loss, the evaluation loss and the gradient norm; an episode ends when as
 //! many values in a row are below the threshold as began it.
 
+#[cfg(test)]
+mod families;
+
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};

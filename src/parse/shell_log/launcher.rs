@@ -9,11 +9,25 @@ use serde::{Deserialize, Serialize};
 use super::evidence::{TrainingFailureClass, class_of_exit};
 
 /// Texts without which no launcher speaks.
-pub(super) const NEEDLES: [&str; 6] =
-    [ROOT_CAUSE, AGENT_LINE, "Killed", "Terminated", "Segmentation fault", FATAL];
+pub(super) const NEEDLES: [&str; 10] = [
+    ROOT_CAUSE,
+    AGENT_LINE,
+    "Killed",
+    "Terminated",
+    "Segmentation fault",
+    "Bus error",
+    "Aborted",
+    ZSH_KILLED,
+    STEP_ENDED,
+    FATAL,
+];
 
 const ROOT_CAUSE: &str = "Root Cause (first observed failure)";
 const AGENT_LINE: &str = "failed (exitcode: ";
+/// zsh's message begins so, in lower case.
+const ZSH_KILLED: &str = "zsh: killed ";
+/// Slurm's launcher begins its lines so.
+const STEP_ENDED: &str = "srun: error: ";
 const FATAL: &str = "Fatal Python error:";
 
 /// How a launcher says that its child ended.
@@ -53,17 +67,28 @@ fn called_process_end(text: &[u8]) -> ChildEnd {
     ChildEnd::of_code(code.or_else(status).unwrap_or(1))
 }
 
-/// Reads a line of the shell or of the interpreter's crash handler.
+/// Returns whether a scheduler speaks, which is never part of what Python prints.
+pub(super) fn is_scheduler_line(text: &[u8]) -> bool {
+    text.starts_with_str(STEP_ENDED) || text.starts_with_str("slurmstepd: error: ")
+}
+
+/// Reads a line of the shell, of Slurm's launcher or of the interpreter's crash handler.
 pub(super) fn shell_end(text: &[u8]) -> Option<ChildEnd> {
     let text = text.trim_ascii();
-    let is_job_line = text.contains_str(": line ");
-    let says = |word: &str| text == word.as_bytes() || (is_job_line && text.contains_str(word));
-    if says("Killed") {
+    let is_step_line = text.starts_with_str(STEP_ENDED);
+    let is_job_line = text.contains_str(": line ") || is_step_line;
+    let alone = text.strip_suffix(b" (core dumped)").unwrap_or(text);
+    let says = |word: &str| alone == word.as_bytes() || (is_job_line && text.contains_str(word));
+    if says("Killed") || text.starts_with_str(ZSH_KILLED) {
         Some(ChildEnd::of_code(-9))
     } else if says("Terminated") {
         Some(ChildEnd::of_code(-15))
-    } else if says("Segmentation fault") || text.starts_with_str(FATAL) {
+    } else if ["Segmentation fault", "Bus error", "Aborted"].into_iter().any(says)
+        || text.starts_with_str(FATAL)
+    {
         Some(ChildEnd::of_code(1))
+    } else if is_step_line {
+        number_after(text, "Exited with exit code ").map(ChildEnd::of_code)
     } else {
         None
     }

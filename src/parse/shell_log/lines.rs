@@ -4,6 +4,7 @@
 //! A frame keeps at most [`HEAD_BYTES`] of its head and [`TAIL_BYTES`] of its tail, so a line of
 //! 100 MB is ordinary input.
 
+use bstr::ByteSlice;
 use serde::{Deserialize, Serialize};
 
 use super::bytes_as_text;
@@ -34,6 +35,17 @@ pub(super) trait TakeFrames {
     /// Passes over frames at the beginning of `bytes`, which follow the end of a frame, and returns
     /// how many bytes they have, their ends included.
     fn skim(&mut self, bytes: &[u8]) -> usize;
+}
+
+/// Splits `[rank0]: ` or `[default0]:` off a line.
+pub(super) fn split_rank(text: &[u8]) -> (Option<u32>, &[u8]) {
+    let split = || {
+        let (label, rest) = text.strip_prefix(b"[")?.split_once_str("]:")?;
+        let digits = label.strip_prefix(b"rank").or_else(|| label.strip_prefix(b"default"))?;
+        let rank = digits.to_str().ok()?.parse().ok()?;
+        Some((Some(rank), rest.strip_prefix(b" ").unwrap_or(rest)))
+    };
+    split().unwrap_or((None, text))
 }
 
 /// Returns whether a frame holds nothing but spaces.

@@ -3,14 +3,16 @@
 //! Source of the form: tqdm's `format_meter` and `format_interval`, transformers' `ProgressCallback`
 //! (the training bar has no description; evaluation bars are nested below it and end in `ESC [ A`).
 
+use bstr::ByteSlice;
 use serde::{Deserialize, Serialize};
 
+use super::super::ansi::strip_ansi;
 use super::bytes_as_text;
-
-use bstr::ByteSlice;
+use super::lines::split_rank;
 
 /// Evaluation bars move the cursor back up to the training bar.
 const CURSOR_UP: &[u8] = b"\x1b[A";
+const ESCAPE: u8 = 0x1b;
 /// The longest timing part that is kept of a bar.
 const TIMING_BYTES: usize = 96;
 /// Descriptions are short; longer text before a bar may be something else.
@@ -66,15 +68,31 @@ pub(super) fn leading_bar(frame: &[u8]) -> Option<Bar<'_>> {
     Some(Bar { step, total, timing, nested, rest })
 }
 
-/// Returns whether a frame is nothing but a bar with a description, such as `Map:  12%|█▎ | …`.
-/// Data set and loading bars have one; they hold no facts, and there may be very many of them.
-pub(super) fn is_described_bar(frame: &[u8]) -> bool {
-    let Some(percent) = memchr::memchr(b'%', frame) else { return false };
-    let digits = frame.get(..percent).unwrap_or_default().iter().rev();
-    let digits = digits.take_while(|byte| byte.is_ascii_digit()).count();
-    percent <= MAX_DESCRIPTION_BYTES
-        && leading_bar(frame.get(percent - digits..).unwrap_or_default())
-            .is_some_and(|bar| bar.rest.is_empty())
+/// Returns a frame that begins with a bar once a rank's prefix and colors are taken off, without
+/// them; `None` for every other frame.
+pub(super) fn undisguised(frame: &[u8]) -> Option<Vec<u8>> {
+    let may_be_disguised = frame.first() == Some(&b'[') || frame.contains(&ESCAPE);
+    if !may_be_disguised || !frame.contains_str("%|") {
+        return None;
+    }
+    let is_nested = frame.ends_with(CURSOR_UP);
+    let stripped = strip_ansi(frame);
+    let mut plain = split_rank(&stripped).1.to_vec();
+    if is_nested {
+        plain.extend_from_slice(CURSOR_UP);
+    }
+    leading_bar(&plain).is_some().then_some(plain)
+}
+
+/// Returns the description of a bar that has one, such as `Map:` of `Map:  12%|█▎ | …`, if the frame
+/// holds nothing behind the bar. Data set and loading bars are such, and there may be very many.
+pub(super) fn description_of_bar(frame: &[u8]) -> Option<&[u8]> {
+    let percent = memchr::memchr(b'%', frame).filter(|at| *at <= MAX_DESCRIPTION_BYTES)?;
+    let before = frame.get(..percent)?;
+    let digits = before.iter().rev().take_while(|byte| byte.is_ascii_digit()).count();
+    let (description, _) = before.split_at_checked(percent - digits)?;
+    let bar = leading_bar(frame.get(description.len()..)?)?;
+    bar.rest.is_empty().then_some(description)
 }
 
 /// Reads the `20/40 ` at the end of a bar's body.
@@ -251,17 +269,25 @@ mod tests {
     }
 
     #[test]
-    fn described_bars_are_recognized_only_when_they_are_alone() {
+    fn described_bars_are_recognized_only_when_nothing_is_behind_them() {
         for (text, expected) in [
-            ("Map (num_proc=8):  12%|█▎        | 490/3920 [00:02<00:15, 223.15 examples/s]", true),
-            ("Writing model shards: 100%|█| 1/1 [00:00<00:00, 90.35it/s]", true),
-            ("Map:  12%|█▎| 490/3920 [00:02<00:15, 223.15 examples/s]Traceback", false),
-            ("Map:  12%|█▎| 490/3920 [00:02<00:15", false),
-            ("accuracy 12% of [all]", false),
-            ("%", false),
-            ("", false),
+            (
+                "Map (num_proc=8):  12%|█▎        | 490/3920 [00:02<00:15, 223.15 examples/s]",
+                Some("Map (num_proc=8):  "),
+            ),
+            (
+                "Writing model shards: 100%|█| 1/1 [00:00<00:00, 90.35it/s]",
+                Some("Writing model shards: "),
+            ),
+            ("Map:  12%|█▎| 490/3920 [00:02<00:15, 223.15 examples/s]Traceback", None),
+            ("Map:  12%|█▎| 490/3920 [00:02<00:15", None),
+            ("accuracy 12% of [all]", None),
+            ("%", None),
+            ("", None),
         ] {
-            assert_eq!(is_described_bar(text.as_bytes()), expected, "{text}");
+            let description =
+                description_of_bar(text.as_bytes()).map(|text| text.to_str().unwrap());
+            assert_eq!(description, expected, "{text}");
         }
     }
 

@@ -8,7 +8,7 @@ use memchr::{memmem, memrchr};
 
 use super::gates::quiet_beginning;
 use super::lines::{HEAD_BYTES, is_blank};
-use super::progress::{ProgressTracker, leading_bar};
+use super::progress::{ProgressTracker, leading_bar, undisguised};
 
 /// Bytes that are passed over at once. No frame among them is so long that its middle is dropped.
 const REACH: usize = HEAD_BYTES;
@@ -58,14 +58,18 @@ fn look(tracker: &mut ProgressTracker, frame: &[u8], skimmed: &mut Skimmed) -> b
     if frame.is_empty() {
         return false;
     }
-    let bar = leading_bar(frame);
-    let blank = bar.is_none() && is_blank(frame);
-    skimmed.has_text |= !blank;
-    skimmed.after_blank.get_or_insert(blank);
-    let Some(bar) = bar else { return false };
-    let is_training_bar = tracker.see(&bar);
-    if is_training_bar {
-        skimmed.step = Some(bar.step);
+    let plain = if leading_bar(frame).is_none() { undisguised(frame) } else { None };
+    let mut bar = leading_bar(plain.as_deref().unwrap_or(frame));
+    let is_blank = bar.is_none() && is_blank(frame);
+    skimmed.has_text |= !is_blank;
+    skimmed.after_blank.get_or_insert(is_blank);
+    let mut is_training_bar = false;
+    while let Some(seen) = bar {
+        if tracker.see(&seen) {
+            is_training_bar = true;
+            skimmed.step = Some(seen.step);
+        }
+        bar = leading_bar(seen.rest);
     }
     is_training_bar
 }

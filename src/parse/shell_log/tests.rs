@@ -1,5 +1,7 @@
 //! Whole logs: our own ones of every kind, and the captures where they are at hand.
 
+mod disguises;
+
 use std::fmt::Write as _;
 use std::path::Path;
 
@@ -40,9 +42,19 @@ const OWN: [(&str, &[u8]); 20] = fixtures![
     "weighted_transformers5.log",
 ];
 
+/// Parses a whole log into the object that `runscribe parse shell-log` prints.
+fn summary(log: &[u8]) -> Value {
+    let mut parser = ShellLogParser::new(THRESHOLDS);
+    let mut summary = LogSummary::default();
+    let items = parser.push(log);
+    let (rest, progress) = parser.finish();
+    items.into_iter().chain(rest).for_each(|item| summary.add(item));
+    serde_json::to_value(summary.shown_with(&progress)).unwrap()
+}
+
 /// Shows a log in few lines: metrics as `line kind@step`, with `!` where values are not finite.
 fn shown(name: &str, log: &[u8]) -> String {
-    let value = summary(log, THRESHOLDS);
+    let value = summary(log);
     let list = |key: &str| value.get(key).and_then(Value::as_array).cloned().unwrap_or_default();
     let text = |value: &Value, key: &str| match value.get(key) {
         Some(Value::String(text)) => text.clone(),
@@ -138,7 +150,7 @@ fn console_and_cleaned_log_have_the_same_metrics() {
 fn the_whole_object_has_the_documented_form() {
     let log = b"Output directory: /p/r_20260303_101112\n\
         {'loss': '8.5', 'grad_norm': nan, 'epoch': 1}\n 50%| | 1/2 [00:01<00:01, 2.00it/s]\n";
-    let json = serde_json::to_string_pretty(&summary(log, THRESHOLDS)).unwrap();
+    let json = serde_json::to_string_pretty(&summary(log)).unwrap();
     expect![[r#"
         {
           "run": "r_20260303_101112",
@@ -290,13 +302,17 @@ proptest! {
 /// A bar, or what may stand between bars: everything that can make the last bar not the only one
 /// that counts.
 fn console_piece() -> impl Strategy<Value = Vec<u8>> {
-    let bar = (0_u64..8, proptest::sample::select(vec![0_u64, 1, 5, 6, 7, 45, 400]), 0_usize..9);
-    let bar = bar.prop_map(|(step, total, kind)| {
-        let timing =
-            ["00:02<00:02,  9.55it/s", "1 day, 2:03:04<?, 2.5s/it", "00:01<00:01, 3 examples/s"]
-                [kind % 3];
-        let behind = ["", "\x1b[A", "tail"][kind / 3];
-        format!(" {}%|█▍  | {step}/{total} [{timing}]{behind}", step * 10)
+    let timings = ["00:02<00:02,  9.55it/s", "1 day, 2:03:04<?, 2.5s/it", "00:01<?, 3 examples/s"];
+    let ends = ["", "", "", "\x1b[A", "tail", " 40%|█| 4/7 [00:01<00:01, 2it/s]", "\x1b[0m"];
+    let bar = (
+        0_u64..8,
+        proptest::sample::select(vec![0_u64, 1, 5, 6, 7, 45, 400]),
+        proptest::sample::select(timings.to_vec()),
+        proptest::sample::select(ends.to_vec()),
+        proptest::sample::select(vec!["", "", "", "[rank0]: ", "\x1b[32m", "\x1b[K"]),
+    );
+    let bar = bar.prop_map(|(step, total, timing, behind, before)| {
+        format!("{before} {}%|█▍  | {step}/{total} [{timing}]{behind}", step * 10)
     });
     let between = [
         "",

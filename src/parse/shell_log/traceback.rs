@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::evidence::Context;
 
-/// Begins every traceback.
-pub(super) const HEADER: &str = "Traceback (most recent call last):";
+/// Begins every traceback; Python puts a colon behind it, and rich draws a box around it.
+pub(super) const HEADER: &str = "Traceback (most recent call last)";
 /// Texts before a traceback that does not end the process.
 pub(super) const PRELUDES: [&str; 3] =
     ["Exception ignored in", "--- Logging error ---", "Exception in thread"];
@@ -179,7 +179,7 @@ pub(super) fn exception_name(text: &[u8], indent: usize, after_frame: bool) -> O
     let text = text?;
     let name = text.split_once(':').map_or(text, |(name, _)| name);
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'.';
-    let last = name.rsplit('.').next()?;
+    let last = name.rsplit('.').next()?.trim_start_matches('_');
     let is_class = last.bytes().next().is_some_and(|byte| byte.is_ascii_uppercase())
         && last.bytes().any(|byte| byte.is_ascii_lowercase());
     if !is_class || !name.bytes().all(is_name) {

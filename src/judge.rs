@@ -7,7 +7,8 @@
 //!    differ from `config.json`, values that no matrix has.
 //! 3. A violated gate of severity `fail` is `fail`.
 //! 4. A gate that cannot be decided, or a rank that is missing or NaN, is `unknown`, never `pass`.
-//! 5. A violated gate of severity `warn` is `warn`.
+//! 5. A violated gate of severity `warn` is `warn`, and so is a rank that passes but falls toward its
+//!    gate ([`warn_of_fall`]).
 //! 6. All else is `pass`.
 //!
 //! The rank is the nuclear norm over the spectral norm of the uncentered mean concept matrix. It is
@@ -16,6 +17,7 @@
 
 mod belief;
 mod gates;
+mod trend;
 mod wording;
 
 use crate::model::checkpoint::ModelConfig;
@@ -25,6 +27,7 @@ use crate::model::measurement::{
 };
 use belief::Dimensions;
 use gates::{Applied, Finding};
+pub use trend::warn_of_fall;
 
 /// The remark of a report by the embedded probe, which measures weights and not representations.
 pub const WEIGHTS_ONLY: &str = "weights only";

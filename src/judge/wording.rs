@@ -52,10 +52,7 @@ pub(super) fn number(value: f64) -> String {
 /// side of the threshold, at least one for ranks and three for others.
 pub(super) fn comparison(measurement: &str, value: f64, threshold: f64, order: Ordering) -> String {
     let rank = is_rank(measurement);
-    let mut shown_threshold = number(threshold);
-    if rank && shown_threshold.bytes().all(|byte| byte.is_ascii_digit()) {
-        shown_threshold.push_str(".0");
-    }
+    let shown_threshold = if rank { self::threshold(threshold) } else { number(threshold) };
     let (shown_value, shown_threshold) = (if rank { 1 } else { 3 }..=MAX_DECIMALS)
         .map(|decimals| plain(value, decimals))
         .find(|shown| ordered(shown, &threshold.to_string(), order))
@@ -63,6 +60,21 @@ pub(super) fn comparison(measurement: &str, value: f64, threshold: f64, order: O
         .map_or_else(|| in_full(value, threshold), |shown| (shown, shown_threshold));
     let sign = if order == Ordering::Less { "<" } else { ">" };
     format!("{} {shown_value} {sign} {shown_threshold}", label(measurement))
+}
+
+/// Prints a rank's threshold: `10.0`, `2.5`.
+pub(super) fn threshold(threshold: f64) -> String {
+    let text = number(threshold);
+    if text.bytes().all(|byte| byte.is_ascii_digit()) { text + ".0" } else { text }
+}
+
+/// Prints a rank that passes with as few decimals as keep it on its side of the threshold.
+pub(super) fn rank_beside(rank: f64, threshold: f64) -> String {
+    let stands = |shown: &String| {
+        shown.parse::<f64>().is_ok_and(|shown| (shown >= threshold) == (rank >= threshold))
+    };
+    let mut forms = (1..=MAX_DECIMALS).map(|decimals| plain(rank, decimals));
+    forms.find(stands).unwrap_or_else(|| format!("{rank:e}"))
 }
 
 /// Returns the kind of failure note that a gate asks for: its name in lower case, everything but

@@ -1,4 +1,5 @@
-//! Pure. Measurements and gates in, a verdict with its reasons out.
+//! Pure. Measurements and gates in, a verdict with its reasons out; signs of training in, its state
+//! with its evidence out ([`training`]).
 //!
 //! The rules, in the order in which they win:
 //! 1. NaN or Inf in the checkpoint's own weights is `fail` (the built-in gate `finite-weights`), even
@@ -17,6 +18,8 @@
 
 mod belief;
 mod gates;
+pub mod pace;
+pub mod training;
 mod trend;
 mod wording;
 

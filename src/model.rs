@@ -11,10 +11,12 @@ pub mod host_evidence;
 pub mod ids;
 pub mod journal;
 pub mod measurement;
+pub mod numbers;
 pub mod observation;
 pub mod secrets;
 pub mod shell_log;
 pub mod status;
 pub mod time;
+pub mod training;
 
 pub use jiff::Timestamp;

@@ -11,6 +11,7 @@ pub mod json;
 pub mod kernel_log;
 pub mod redact;
 pub mod report;
+pub mod run_metrics;
 pub mod shell_log;
 pub mod stderr;
 pub mod wandb;

@@ -5,13 +5,15 @@
 
 mod completeness;
 mod describe;
+mod logs;
 mod names;
 mod shadow;
 
 pub use completeness::{
     FileFact, FolderFacts, WeightsFacts, WeightsFile, WeightsState, WholeCheckpoint, assess,
 };
-pub use describe::{describe, grouped};
+pub use describe::describe;
+pub use logs::{family_and_time, run_by_name};
 pub use names::{
     CONFIG_FILE, INCOMPLETE_MARKER, RunEntry, TRAINER_STATE_FILE, TrainingEntry, WeightsForm,
     choose_weights, entry_of_run_folder, entry_of_training_folder, is_key_file,

@@ -5,6 +5,12 @@
 
 use super::json::{self, Json};
 use crate::model::checkpoint::{LossEntry, ModelConfig, TrainingPoint};
+use crate::model::shell_log::LogMetricKind;
+use crate::model::training::TrainerMetric;
+
+/// Values of an entry of the log history that are kept, and the longest name of one, in bytes.
+const MAX_VALUES: usize = 16;
+const MAX_NAME_BYTES: usize = 64;
 
 /// Reads `config.json`. Keys that are missing or of another type are `None`.
 ///
@@ -65,6 +71,37 @@ pub fn loss_history(bytes: &[u8]) -> Result<Vec<LossEntry>, String> {
         (loss.is_some() || eval_loss.is_some()).then_some(LossEntry { step, loss, eval_loss })
     };
     Ok(history.iter().filter_map(entry).collect())
+}
+
+/// Reads the newest entries of `log_history` in `trainer_state.json`, at most so many, in their order.
+/// An entry that is no line of training, no evaluation and no summary is left out.
+///
+/// The error says what is wrong with the file, as the predicate of a sentence about it.
+pub fn metric_history(bytes: &[u8], newest: usize) -> Result<Vec<TrainerMetric>, String> {
+    let state = object(bytes)?;
+    let history = state.get("log_history").and_then(Json::as_array).unwrap_or_default();
+    let mut metrics: Vec<TrainerMetric> =
+        history.iter().rev().filter_map(trainer_metric).take(newest).collect();
+    metrics.reverse();
+    Ok(metrics)
+}
+
+fn trainer_metric(entry: &Json) -> Option<TrainerMetric> {
+    let Json::Object(members) = entry else { return None };
+    let step = entry.get("step").and_then(Json::as_u64)?;
+    let has = |key| number(entry, key).is_some();
+    let kind = if has("train_runtime") {
+        LogMetricKind::Summary
+    } else if members.iter().any(|(name, _)| name.starts_with("eval_")) {
+        LogMetricKind::Eval
+    } else if has("loss") || has("grad_norm") {
+        LogMetricKind::Train
+    } else {
+        return None;
+    };
+    let values = members.iter().filter(|(name, _)| name != "step" && name.len() <= MAX_NAME_BYTES);
+    let values = values.filter_map(|(name, value)| Some((name.clone(), value.as_f64()?)));
+    Some(TrainerMetric { step, kind, values: values.take(MAX_VALUES).collect() })
 }
 
 fn object(bytes: &[u8]) -> Result<Json, String> {

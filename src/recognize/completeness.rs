@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::describe::grouped;
 use super::names::{CONFIG_FILE, INCOMPLETE_MARKER, TRAINER_STATE_FILE, WeightsForm};
 use crate::model::checkpoint::{CompleteCheckpoint, Condition, ModelConfig, TrainingPoint};
 use crate::model::ids::{CheckpointName, Digest};
+use crate::model::numbers::grouped;
 
 /// The phrase for a missing configuration.
 pub(super) const NO_CONFIG: &str = "no `config.json`";

@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 
 use crate::model::checkpoint::{CompleteCheckpoint, Condition};
+use crate::model::numbers::grouped;
 
 /// Says in one or two sentences what the condition of a checkpoint is and why.
 pub fn describe(condition: &Condition, now: Timestamp) -> String {
@@ -38,17 +39,4 @@ fn describe_complete(checkpoint: &CompleteCheckpoint) -> String {
         format!(" It was saved at step {}{total}.", point.step)
     });
     format!("It is complete, with {bytes} bytes of weights in {files}.{training}")
-}
-
-/// Prints a number with commas between groups of three digits.
-pub fn grouped(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
-    for (position, digit) in digits.chars().enumerate() {
-        if position > 0 && (digits.len() - position).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
 }

@@ -324,7 +324,7 @@ fn numbers_are_grouped_by_three() {
     for (number, text) in
         [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567"), (100_000, "100,000")]
     {
-        assert_eq!(grouped(number), text);
+        assert_eq!(crate::model::numbers::grouped(number), text);
     }
 }
 

@@ -46,7 +46,8 @@ fn a_rank_that_falls_toward_its_gate_is_warned_of_before_it_fails() {
         pass 
         warn rank falls toward the gate: 41.0, 27.5, 18.2; 10.0 is reached at about checkpoint-3000
         warn rank falls toward the gate: 27.5, 18.2, 12.6; 10.0 is reached at about checkpoint-3000
-        pass "#]].assert_eq(&verdicts.join("\n"));
+        pass "#]]
+    .assert_eq(&verdicts.join("\n"));
 }
 
 /// Each family with what must be said of its last rank.

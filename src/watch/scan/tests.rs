@@ -133,7 +133,7 @@ fn says_what_is_missing() {
     let write = |name: &str, content: &[u8]| fs::write(folder.join(name), content).unwrap();
     let whole = safetensors(8, 1);
     write("model.safetensors", &whole[..100_000]);
-    let length = crate::recognize::grouped(whole.len() as u64);
+    let length = crate::model::numbers::grouped(whole.len() as u64);
     let expected = format!("`model.safetensors` has 100,000 of {length} bytes");
     assert_eq!(missing(cold(&project, step(20))), expected);
     write("model.safetensors", &vec![0; whole.len()]);

@@ -13,6 +13,7 @@ mod commands;
 mod dispatch;
 mod documents;
 mod failures;
+mod log;
 #[cfg(test)]
 pub(crate) mod memory_journal;
 mod outcome;
@@ -21,6 +22,9 @@ mod sightings;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod training;
+mod training_notes;
+mod training_progress;
 pub mod world;
 
 use std::sync::Arc;
@@ -32,7 +36,7 @@ use crate::model::command::{Answer, Order};
 use crate::model::event::{Happening, NewEvent};
 use crate::model::host_evidence::{KernelReading, LogWriters};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
-use crate::model::journal::{Change, DocumentsState, RunFacts, Standing, Transaction};
+use crate::model::journal::{Change, DocumentsState, FoundFacts, Standing, Transaction};
 use crate::model::shell_log::{LogKey, LogSighting};
 use crate::model::status::{GpuReading, HostStatus, Readiness};
 use crate::model::time::Moment;
@@ -91,7 +95,7 @@ pub enum Event {
     /// What the host offers for analyses.
     Program(Box<ProgramFacts>, Readiness),
     /// What a run's own files say of it.
-    RunFacts(RunId, RunFacts),
+    RunFacts(RunId, FoundFacts),
     /// A device was chosen for a running order, and why this one.
     Placed {
         /// The order's number.
@@ -193,14 +197,19 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::TrainingFolder(folder) => sightings::training_folder(world, folder, now, out),
         Event::Run(sighting) => sightings::run(world, sighting, now, out),
         Event::RunUnreadable { run, problem } => world.run_mut(&run).problem = Some(problem),
-        Event::ShellLog(seen) => shell_logs::seen(world, *seen, out),
-        Event::ShellLogGone(key) => out.transaction.changes.push(Change::ShellLogGone(key)),
-        // What follows from them for a run's state is not judged yet.
-        Event::LogWriters(_) => {}
-        Event::KernelLog(reading) => world.kernel = reading,
-        Event::ShellLogsRead => world.shell_logs_read = true,
+        Event::ShellLog(seen) => shell_logs::seen(world, *seen, now, out),
+        Event::ShellLogGone(key) => shell_logs::gone(world, &key, out),
+        Event::LogWriters(found) => training::writers(world, found, now, out),
+        Event::KernelLog(reading) => training::kernel(world, reading),
+        Event::ShellLogsRead => {
+            world.shell_logs_read = true;
+            training::judge_all(world, now, out);
+        }
         Event::ShellLogProblems(problems) => world.shell_log_problems = problems,
-        Event::FirstScanDone => sightings::first_scan_done(world, out),
+        Event::FirstScanDone => {
+            sightings::first_scan_done(world, out);
+            training::judge_all(world, now, out);
+        }
         Event::Reconciled { ended, took, watches, backend } => {
             world.last_scan = now;
             world.watch.last_reconcile = Some(ended.to_string());
@@ -241,6 +250,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         }
         Event::Tick => {
             absence::look_for_absent(world, now, out);
+            training::look_at_restless(world, now, out);
         }
         Event::Stopping(reason) => {
             world.stopping = true;

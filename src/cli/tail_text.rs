@@ -111,7 +111,11 @@ fn facts(what: &Happened) -> String {
         Happened::ObservationWritten { document } => document.clone(),
         Happened::FailureNoted { note, failure } => format!("{failure}: {note}"),
         Happened::DocumentHeld { document, reason } => format!("{document}: {reason}"),
-        Happened::TrainingFailure { failure, evidence } => format!("{failure}: {evidence}"),
+        Happened::TrainingFailure { failure, evidence, log, line } => {
+            let log = log.as_ref().map_or_else(String::new, |log| format!(", `{log}`"));
+            let line = line.map_or_else(String::new, |line| format!(" line {line}"));
+            format!("{failure}: {evidence}{log}{line}")
+        }
         Happened::DaemonStopping { reason }
         | Happened::WatchDegraded { reason }
         | Happened::Rescan { reason } => reason.clone(),

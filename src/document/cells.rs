@@ -81,8 +81,13 @@ pub fn architecture(config: &ModelConfig) -> Option<String> {
 /// were not finite is none: trainers print 0.0 where it was NaN.
 pub fn task_loss_fill(observation: &Observation) -> Option<CellFill> {
     let training = observation.training.as_ref()?;
-    let loss = training.loss.filter(|loss| loss.is_finite() && training.not_finite.is_empty())?;
-    Some(CellFill { column: RunColumn::TaskLoss, value: format!("{loss:.3}") })
+    loss_fill(training.loss.filter(|_| training.not_finite.is_empty())?)
+}
+
+/// Returns the `Task Loss` cell of a loss; nothing for one that is no number.
+pub fn loss_fill(loss: f64) -> Option<CellFill> {
+    let value = format!("{loss:.3}");
+    loss.is_finite().then_some(CellFill { column: RunColumn::TaskLoss, value })
 }
 
 /// Returns the `Speed` cell: optimizer steps per second, two decimals.
@@ -107,9 +112,13 @@ pub fn git_tag_fill(tag: &str) -> Option<CellFill> {
 /// Returns the `Conclusion` cell of a failed run:
 /// `**FAILED: effective rank 7.3 / 128 (gate 10/128) at checkpoint-15000.** [Note](…)`.
 pub fn conclusion_fill(observation: &Observation, note: &str, links: &Links) -> Option<CellFill> {
-    let headline = headline(observation)?;
+    Some(failed_fill(&headline(observation)?, note, links))
+}
+
+/// Returns the `Conclusion` cell of a run that failed by this, which is Markdown.
+pub fn failed_fill(headline: &str, note: &str, links: &Links) -> CellFill {
     let value = format!("**FAILED: {headline}.** [Note]({})", links.target(note));
-    Some(CellFill { column: RunColumn::Conclusion, value })
+    CellFill { column: RunColumn::Conclusion, value }
 }
 
 /// Returns what failed, as Markdown: `effective rank 7.3 / 128 (gate 10/128) at

@@ -1,11 +1,13 @@
 //! The failure note: a document about a run that failed. Facts only; what is unknown is `—`.
 
 mod happening;
+mod training;
 
 use std::fmt::Write as _;
 
 use crate::model::checkpoint::TrainingPoint;
 use crate::model::ids::{CheckpointName, RunId};
+use crate::model::journal::RunFacts;
 use crate::model::measurement::definition;
 use crate::model::observation::Observation;
 use crate::model::time::Moment;
@@ -13,6 +15,8 @@ use crate::model::time::Moment;
 use super::cells;
 use super::escape::{self, CELL_LIMIT};
 use super::table;
+
+pub use training::{TrainingNoteFacts, training_headline, training_note};
 
 pub(super) const UNKNOWN: &str = "—";
 
@@ -32,6 +36,15 @@ pub struct NoteFacts<'a> {
     pub observation: &'a Observation,
     /// All observations of the run, this one among them, in any order.
     pub trajectory: &'a [Observation],
+    /// What is known of the run's files.
+    pub files: RunFiles,
+    /// Files, line numbers, exit codes: one line each.
+    pub evidence: Vec<String>,
+}
+
+/// What is known of a run's files outside its checkpoints.
+#[derive(Debug, Clone, Default)]
+pub struct RunFiles {
     /// The machine that trained, as the log spells it.
     pub machine: Option<String>,
     /// The run's page at W&B.
@@ -42,14 +55,22 @@ pub struct NoteFacts<'a> {
     pub git_commit: Option<String>,
     /// The tag that the run itself recorded.
     pub git_tag: Option<String>,
-    /// Files, line numbers, exit codes: one line each.
-    pub evidence: Vec<String>,
+}
+
+impl From<RunFacts> for RunFiles {
+    fn from(facts: RunFacts) -> Self {
+        let RunFacts { machine, shell_log, wandb_url, git_commit, git_tag } = facts;
+        Self { machine, wandb: wandb_url, shell_log, git_commit, git_tag }
+    }
 }
 
 /// Writes the whole note in the project's report form (design, section 8.2).
 pub fn failure_note(facts: &NoteFacts<'_>) -> String {
+    let run = &facts.observation.checkpoint.run;
+    let name = facts.observation.checkpoint.name.to_string();
+    let title = format!("{}: {}", escape::code(run.as_str()), what(facts.observation));
     let sections = [
-        head(facts),
+        head(&title, run, facts.observation.time, (Some(&name), &facts.files)),
         happening::what_happened(facts.observation),
         trajectory(facts.trajectory),
         concept_health(facts.observation),
@@ -92,21 +113,24 @@ pub(super) fn file_part(text: &str, limit: usize) -> String {
     }
 }
 
-fn head(facts: &NoteFacts<'_>) -> String {
-    let observation = facts.observation;
-    let run = escape::code(observation.checkpoint.run.as_str());
-    let checkpoint = escape::code(&observation.checkpoint.name.to_string());
+/// Writes the title and the lines below it; a checkpoint may be known or not.
+fn head(
+    title: &str,
+    run: &RunId,
+    time: Moment,
+    (checkpoint, files): (Option<&str>, &RunFiles),
+) -> String {
     let lines = [
-        ("Date", observation.time.table_form()),
-        ("Machine", text_or_unknown(facts.machine.as_deref())),
-        ("Run ID", run.clone()),
-        ("WandB", facts.wandb.as_deref().map_or_else(|| UNKNOWN.into(), address)),
-        ("Raw shell log", code_or_unknown(facts.shell_log.as_deref())),
-        ("Checkpoint", checkpoint),
-        ("Git commit", code_or_unknown(facts.git_commit.as_deref())),
-        ("Git tag", code_or_unknown(facts.git_tag.as_deref())),
+        ("Date", time.table_form()),
+        ("Machine", text_or_unknown(files.machine.as_deref())),
+        ("Run ID", escape::code(run.as_str())),
+        ("WandB", files.wandb.as_deref().map_or_else(|| UNKNOWN.into(), address)),
+        ("Raw shell log", code_or_unknown(files.shell_log.as_deref())),
+        ("Checkpoint", code_or_unknown(checkpoint)),
+        ("Git commit", code_or_unknown(files.git_commit.as_deref())),
+        ("Git tag", code_or_unknown(files.git_tag.as_deref())),
     ];
-    let mut head = format!("# Failure of {run}: {}\n\n", what(observation));
+    let mut head = format!("# Failure of {title}\n\n");
     for (name, value) in lines {
         // Two spaces at its end make a line of its own.
         add(&mut head, &format!("**{name}:** {value}  "));
@@ -225,7 +249,6 @@ pub(super) fn training(training: Option<&TrainingPoint>) -> String {
 }
 
 fn evidence(facts: &NoteFacts<'_>) -> String {
-    let mut section = String::from("## Evidence\n\n");
     let conditions = facts.observation.conditions.iter();
     let conditions = conditions.map(|condition| format!("Analysis: {condition}"));
     let protocol = Some(&facts.observation.protocol).filter(|protocol| !protocol.is_empty());
@@ -241,7 +264,12 @@ fn evidence(facts: &NoteFacts<'_>) -> String {
         .chain(identity)
         .chain(weights)
         .chain(protocol);
-    for line in all.take(EVIDENCE) {
+    evidence_list(all)
+}
+
+fn evidence_list(lines: impl Iterator<Item = String>) -> String {
+    let mut section = String::from("## Evidence\n\n");
+    for line in lines.take(EVIDENCE) {
         add(&mut section, &format!("- {}", item(&line, EVIDENCE_LIMIT)));
     }
     section

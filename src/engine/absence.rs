@@ -53,7 +53,11 @@ pub(super) fn conclude_gone_runs(
     }
     conclude_leftovers(world, now, out);
     let listed = &world.listed;
-    world.runs.retain(|id, run| run.known.is_some() || listed.contains_key(id));
+    world.runs.retain(|id, run| {
+        // A run may be known by its log before it has a folder, and by what was written of it.
+        let is_told_of = !run.logs.is_empty() || !run.notes.is_empty() || run.training.is_some();
+        run.known.is_some() || is_told_of || listed.contains_key(id)
+    });
 }
 
 /// What an analysis still worked on when its run was deleted is concluded when that has ended.
@@ -233,10 +237,19 @@ fn may_be_stuck(run: &Run) -> bool {
 /// Whether a run is another rank's folder. A shadow has nothing of a model anywhere; a sibling that
 /// is known has shown something.
 pub(super) fn is_shadow(world: &World, id: &RunId) -> bool {
-    let Some(run) = world.runs.get(id).filter(|run| run.known.is_none()) else { return false };
+    world.runs.contains_key(id) && shadowed_sibling(world, id).is_some()
+}
+
+/// Returns the run that an id without a model of its own is another rank's name of.
+pub(super) fn shadowed_sibling(world: &World, id: &RunId) -> Option<RunId> {
+    let run = world.runs.get(id);
+    if run.is_some_and(|run| run.known.is_some()) {
+        return None;
+    }
+    let holds_model = run.is_some_and(|run| run.holds_model);
     // Asked of every such folder in each snapshot, and ids order as their stamps do.
-    let Some((first, last)) = crate::recognize::possible_siblings(id) else { return false };
+    let (first, last) = crate::recognize::possible_siblings(id)?;
     let others = world.runs.range(first..=last).filter(|(other, _)| *other != id);
     let siblings = others.map(|(other, run)| (other, run.known.is_some() || run.holds_model));
-    crate::recognize::rank_shadow(id, run.holds_model, siblings).is_some()
+    crate::recognize::rank_shadow(id, holds_model, siblings)
 }

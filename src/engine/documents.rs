@@ -5,13 +5,15 @@ use std::path::{Component, Path, PathBuf};
 use crate::document::{Links, cells, note};
 use crate::model::checkpoint::{Condition, ModelConfig, RunSighting};
 use crate::model::ids::{CheckpointId, CheckpointName, RunId};
-use crate::model::journal::{Change, LoggedMetric, RunFacts};
+use crate::model::journal::{Change, FoundFacts, RunFacts};
 use crate::model::measurement::{GLOBAL_EFFECTIVE_RANK, Verdict};
 use crate::model::observation::{CellFill, DocumentEdit, Observation, RunColumn};
+use crate::model::shell_log::{LogMetric, LogMetricKind};
 use crate::model::time::Moment;
+use crate::parse::run_metrics::is_printed_as;
 
 use super::world::{Run, World};
-use super::{Decisions, Effect};
+use super::{Decisions, Effect, training};
 
 /// The row of a run that was just seen for the first time: its date and architecture.
 pub(super) fn first_row(world: &World, sighting: &RunSighting, out: &mut Decisions) {
@@ -41,21 +43,38 @@ fn run_row(world: &World, run: &RunId, fills: Vec<CellFill>, out: &mut Decisions
     if wanted.is_empty() && !log.add_missing_rows {
         return;
     }
-    let (run, add_missing) = (run.clone(), log.add_missing_rows);
+    // A run gets a row with its first complete checkpoint.
+    let is_known = world.runs.get(run).is_some_and(|run| run.known.is_some());
+    let (run, add_missing) = (run.clone(), log.add_missing_rows && is_known);
     let headers = log.headers.clone();
     let edit = DocumentEdit::RunRow { run, fills: wanted, add_missing, headers };
     out.transaction.documents.push(edit);
 }
 
-/// Takes in what a run's own files say of it, and fills the cells that were not known before. What
-/// was known stays known when its source is gone.
-pub(super) fn run_facts(world: &mut World, id: &RunId, found: RunFacts, out: &mut Decisions) {
-    let configured = world.settings.machine.clone();
+/// Takes in what a run's own files say of it.
+pub(super) fn run_facts(world: &mut World, id: &RunId, found: FoundFacts, out: &mut Decisions) {
     let run = world.run_mut(id);
-    if !run.is_live() {
-        return;
+    if run.is_live() {
+        run.history = found.history;
+        learn_facts(world, id, found.facts, out);
     }
-    let Some(known) = &mut run.known else { return };
+}
+
+/// Takes in what a run's newest shell log says of it.
+pub(super) fn log_facts(world: &mut World, id: &RunId, out: &mut Decisions) {
+    let Some(run) = world.runs.get(id).filter(|run| run.is_live()) else { return };
+    let Some(log) = training::newest_log(world, id, run) else { return };
+    let url = log.training_of(id).and_then(|(_, training)| training.wandb_url.clone());
+    let found =
+        RunFacts { shell_log: Some(log.known.path.clone()), wandb_url: url, ..RunFacts::default() };
+    learn_facts(world, id, found, out);
+}
+
+/// Fills the cells of what was not known before. What was known stays known when its source is
+/// gone.
+fn learn_facts(world: &mut World, id: &RunId, found: RunFacts, out: &mut Decisions) {
+    let configured = world.settings.machine.clone();
+    let Some(known) = &mut world.run_mut(id).known else { return };
     let before = known.facts.clone();
     known.facts = RunFacts {
         machine: configured.or(found.machine).or(before.machine.clone()),
@@ -64,7 +83,6 @@ pub(super) fn run_facts(world: &mut World, id: &RunId, found: RunFacts, out: &mu
         // The first answer stays: a tag that is made later was not the run's.
         git_commit: before.git_commit.clone().or(found.git_commit),
         git_tag: before.git_tag.clone().or(found.git_tag),
-        logged: if found.logged.is_empty() { before.logged.clone() } else { found.logged },
     };
     if known.facts == before {
         return;
@@ -78,6 +96,20 @@ pub(super) fn run_facts(world: &mut World, id: &RunId, found: RunFacts, out: &mu
     let tag = known.facts.git_tag.clone().filter(|_| known.facts.git_tag != before.git_tag);
     let tag = tag.and_then(|tag| cells::git_tag_fill(&tag));
     let fills: Vec<CellFill> = machine.into_iter().chain(link).chain(tag).collect();
+    if !fills.is_empty() {
+        run_row(world, id, fills, out);
+    }
+}
+
+/// Fills what a training that ended leaves: its speed, and its last loss.
+pub(super) fn fill_results(
+    world: &World,
+    id: &RunId,
+    (speed, loss): (Option<f64>, Option<f64>),
+    out: &mut Decisions,
+) {
+    let speed = speed.and_then(cells::speed_fill);
+    let fills: Vec<CellFill> = speed.into_iter().chain(loss.and_then(cells::loss_fill)).collect();
     if !fills.is_empty() {
         run_row(world, id, fills, out);
     }
@@ -103,7 +135,7 @@ pub(super) fn observed(
         failure_note(world, observation, now, out);
     }
     let facts = world.run_mut(&id).facts();
-    if facts.shell_log.is_none() || facts.git_commit.is_none() {
+    if facts.git_commit.is_none() {
         out.effects.push(Effect::ReadRunFacts(id));
     }
 }
@@ -142,29 +174,42 @@ fn failure_note(world: &mut World, observation: &Observation, now: Moment, out: 
         return;
     }
     let file = note::note_file(&id, now, &kind);
-    let facts = run.facts();
     let facts = note::NoteFacts {
         observation,
         trajectory: &run.observations,
-        machine: facts.machine,
-        wandb: facts.wandb_url,
-        shell_log: facts.shell_log,
-        git_commit: facts.git_commit,
-        git_tag: facts.git_tag,
+        files: run.facts().into(),
         evidence,
     };
     let text = note::failure_note(&facts);
-    run.notes.insert(kind.clone(), file.clone());
+    let conclusion = cells::conclusion_fill(observation, &file, &links);
+    let summary = cells::failure_summary(observation);
+    write_note(world, &id, DecidedNote { kind, file, text, summary, conclusion }, out);
+}
+
+/// A failure note with all that links to it.
+pub(super) struct DecidedNote {
+    pub(super) kind: String,
+    pub(super) file: String,
+    pub(super) text: String,
+    /// The list item in the experiment log.
+    pub(super) summary: Option<String>,
+    /// The run's conclusion.
+    pub(super) conclusion: Option<CellFill>,
+}
+
+/// Decides a note, once for each run and kind.
+pub(super) fn write_note(world: &mut World, id: &RunId, note: DecidedNote, out: &mut Decisions) {
+    let DecidedNote { kind, file, text, summary, conclusion } = note;
+    world.run_mut(id).notes.insert(kind.clone(), file.clone());
     let documents = &mut out.transaction.documents;
     documents.push(DocumentEdit::FailureNote { run: id.clone(), file: file.clone(), text });
-    if let Some(summary) = cells::failure_summary(observation) {
+    if let Some(summary) = summary {
         let (run, file) = (id.clone(), file.clone());
         documents.push(DocumentEdit::FailureLine { run, file, summary });
     }
-    let conclusion = cells::conclusion_fill(observation, &file, &links);
     out.transaction.changes.push(Change::NoteDecided { run: id.clone(), kind, file });
     if let Some(conclusion) = conclusion {
-        run_row(world, &id, vec![conclusion], out);
+        run_row(world, id, vec![conclusion], out);
     }
 }
 
@@ -177,38 +222,49 @@ fn evidence(world: &World, observation: &Observation) -> Vec<String> {
     let folder = present.map(|present| relative(&paths.root, &present.folder));
     let report = format!("Report and output: {}", relative(&paths.root, &reports));
     let checkpoint = folder.map(|folder| format!("Checkpoint: {folder}"));
-    let facts = world.runs.get(run).map(Run::facts).unwrap_or_default();
-    checkpoint.into_iter().chain([report]).chain(logged(&facts, observation)).collect()
+    let logged = logged(world, observation);
+    checkpoint.into_iter().chain([report]).chain(logged).collect()
 }
 
 /// Returns what the shell log says of training and evaluation at a checkpoint: the last of each
 /// that is not of a later step, or that says the same as the trainer's state.
-fn logged(facts: &RunFacts, observation: &Observation) -> Vec<String> {
+fn logged(world: &World, observation: &Observation) -> Vec<String> {
+    let id = &observation.checkpoint.run;
     let Some(point) = observation.training.as_ref() else { return Vec::new() };
-    let log = facts.shell_log.as_deref().unwrap_or("shell log");
-    let last = |is_evaluation: bool| {
-        let mut of_kind = facts.logged.iter().filter(|one| one.is_evaluation == is_evaluation);
-        let (name, value, step) = if is_evaluation {
+    let log = world.runs.get(id).and_then(|run| training::newest_log(world, id, run));
+    let Some(log) = log else { return Vec::new() };
+    let Some((_, training)) = log.training_of(id) else { return Vec::new() };
+    let last = |kind: LogMetricKind| {
+        let mut of_kind = training.metrics.iter().filter(|one| one.kind == kind);
+        let (name, value, step) = if kind == LogMetricKind::Eval {
             ("eval_loss", point.eval_loss, point.eval_step)
         } else {
             ("loss", point.loss, point.loss_step)
         };
-        let same = value.map(|value| format!("{name} {value}"));
-        let says_same =
-            |one: &LoggedMetric| one.text.split(", ").any(|part| Some(part) == same.as_deref());
-        let fits = |one: &&LoggedMetric| match one.step {
+        let printed = |one: &LogMetric| {
+            one.values.iter().find(|(known, _)| known == name).map(|(_, text)| text.clone())
+        };
+        let fits = |one: &&LogMetric| match one.step {
             Some(step) => step <= point.step,
-            None => says_same(one),
+            None => {
+                value.zip(printed(one)).is_some_and(|(value, text)| is_printed_as(value, &text))
+            }
         };
         let one = of_kind.rfind(fits)?;
         let step = one.step.or(step).map_or_else(String::new, |step| format!(", step {step}"));
-        Some(format!("{log}, line {}{step}: {}", one.line, one.text))
+        Some(format!("{}, line {}{step}: {}", log.known.path, one.line, as_text(one)))
     };
-    last(false).into_iter().chain(last(true)).collect()
+    last(LogMetricKind::Train).into_iter().chain(last(LogMetricKind::Eval)).collect()
+}
+
+/// Prints `loss 8.6391, grad_norm 2.29`.
+pub(super) fn as_text(metric: &LogMetric) -> String {
+    let value = |(name, value): &(String, String)| format!("{name} {value}");
+    metric.values.iter().map(value).collect::<Vec<_>>().join(", ")
 }
 
 /// Returns the run reports folder as seen from the experiment log's folder.
-fn links(world: &World) -> Links {
+pub(super) fn links(world: &World) -> Links {
     let paths = &world.settings.paths;
     let folder = paths.experiment_log.parent().unwrap_or(Path::new(""));
     Links { reports: relative(folder, &paths.run_reports) }

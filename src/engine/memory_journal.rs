@@ -50,6 +50,7 @@ impl MemoryJournal {
                 memory.observations.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
                 memory.stuck.iter_mut().for_each(|one| rename(&mut one.0.run));
                 memory.notes.iter_mut().for_each(|note| rename(&mut note.0));
+                memory.run_states.iter_mut().for_each(|known| rename(&mut known.0));
                 memory.shell_logs.iter_mut().filter_map(|log| log.run.as_mut()).for_each(rename);
             }
             Change::CheckpointComplete { checkpoint, content, time } => {
@@ -81,6 +82,10 @@ impl MemoryJournal {
             Change::ShellLog(known) => {
                 memory.shell_logs.retain(|log| log.key != known.key);
                 memory.shell_logs.push(*known);
+            }
+            Change::RunState(run, state) => {
+                memory.run_states.retain(|known| known.0 != run);
+                memory.run_states.push((run, state));
             }
             Change::ShellLogGone(key) => memory.shell_logs.retain(|log| log.key != key),
             Change::FirstScanEnded => memory.fresh = false,

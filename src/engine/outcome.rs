@@ -1,5 +1,7 @@
 //! From the end of an analysis to an observation, a retry, or another look.
 
+use std::collections::BTreeMap;
+
 use crate::judge::{self, Evidence};
 use crate::model::analysis::{AnalysisOutcome, AnalysisResult, FailureClass};
 use crate::model::checkpoint::TrainingPoint;
@@ -131,7 +133,8 @@ pub(super) fn analyzed(
         AnalysisResult::SameWeights(twin) => same_weights(world, &ended, *twin, now, out),
         AnalysisResult::Reported { elapsed, report, disbelief } => {
             ended.finished(elapsed.as_secs_f64(), None, now, out);
-            let judgment = ended.judgment(world, Some(report), disbelief);
+            let mut judgment = ended.judgment(world, Some(report), disbelief);
+            warn_of_fall(world, &ended.running, &mut judgment);
             observe(world, ended.observation(world, Some(report), judgment, now), now, out);
         }
         AnalysisResult::Failed { class, evidence, .. } => {
@@ -296,6 +299,26 @@ fn observe(world: &mut World, mut observation: Observation, now: Moment, out: &m
     }
     verdict_event(&observation, now, out);
     commit(world, observation, now, out);
+}
+
+/// Looks at a rank beside the earlier ones of the same measurement and protocol.
+fn warn_of_fall(world: &World, running: &Running, judgment: &mut Judgment) {
+    let CheckpointId { run, name } = &running.checkpoint;
+    let Some(step) = name.step() else { return };
+    let Some(measurement) = judgment.rank.as_ref().map(|rank| rank.measurement.clone()) else {
+        return;
+    };
+    let observations = world.runs.get(run).map(|run| run.observations.as_slice());
+    // Of a step that was observed twice the newest observation counts.
+    let earlier: BTreeMap<u64, f64> = observations
+        .unwrap_or_default()
+        .iter()
+        .filter(|one| one.protocol == running.protocol)
+        .filter_map(|one| Some((one.checkpoint.name.step()?, one.judgment()?.rank.as_ref()?)))
+        .filter(|(_, rank)| rank.measurement == measurement)
+        .map(|(step, rank)| (step, rank.value))
+        .collect();
+    judge::warn_of_fall(judgment, &earlier.into_iter().collect::<Vec<_>>(), step);
 }
 
 /// Says so when this run's previous observation was measured in another way.

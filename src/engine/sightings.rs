@@ -12,7 +12,7 @@ use crate::model::time::Moment;
 use crate::settings::Adopt;
 
 use super::world::{Content, Present, Run, World};
-use super::{Decisions, Effect, absence, documents};
+use super::{Decisions, Effect, absence, documents, shell_logs, training};
 
 /// Takes in a listing of the training folder.
 pub(super) fn training_folder(
@@ -52,6 +52,7 @@ pub(super) fn run(world: &mut World, sighting: RunSighting, now: Moment, out: &m
         run.problem = None;
         run.newest_change = sighting.newest_modified;
         remember_present(run, sighting.checkpoints, now);
+        training::judge(world, &id, now, out);
         return;
     }
     let run = world.run_mut(&id);
@@ -78,6 +79,7 @@ pub(super) fn run(world: &mut World, sighting: RunSighting, now: Moment, out: &m
         absence::conclude_gone_checkpoints(world, &id, now, out);
         absence::conclude_broken(world, &id, now, out);
     }
+    training::judge(world, &id, now, out);
 }
 
 /// Makes a run known once it has something to show. Returns whether it is known.
@@ -109,11 +111,14 @@ fn make_known(world: &mut World, sighting: &RunSighting, now: Moment, out: &mut 
     let old = old_since.is_some();
     out.event(now, id, None, Happening::RunSeen { old, renamed_from: renamed_from.clone() });
     world.run_mut(id).known = Some(known);
+    shell_logs::relink(world, now, out);
     match renamed_from {
         _ if old => {}
         Some(_) => out.effects.push(Effect::ReadRunFacts(id.clone())),
         None => documents::first_row(world, sighting, out),
     }
+    documents::log_facts(world, id, out);
+    training::fill_results(world, id, out);
     true
 }
 
@@ -169,8 +174,9 @@ fn take_renamed(
         .into_iter()
         .map(|(checkpoint, signature)| (renamed(checkpoint), signature))
         .collect();
-    world.runs.insert(sighting.run.clone(), run);
     let to = sighting.run.clone();
+    world.rename_training(&from, &to, &run.logs);
+    world.runs.insert(to.clone(), run);
     out.transaction.changes.push(Change::RunRenamed { from: from.clone(), to });
     Some(from)
 }

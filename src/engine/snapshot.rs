@@ -11,20 +11,25 @@ use crate::model::journal::Standing;
 use crate::model::measurement::RankReading;
 use crate::model::observation::{Observation, ObservationOutcome};
 use crate::model::status::{
-    CheckpointCounts, QueueEntry, Readiness, RunStatus, RunningAnalysis, Status,
+    CheckpointCounts, QueueEntry, Readiness, RunStatus, RunningAnalysis, Status, UnlinkedLog,
 };
 use crate::model::time::Moment;
 use crate::schedule::queue::{self, Candidate};
 
-use super::absence;
 use super::dispatch::{Turn, candidate, turn};
+use super::log::Log;
 use super::world::{Run, World};
+use super::{absence, training, training_progress};
 
 /// A queue is shown to people; more entries than this are only counted.
 const SHOWN_QUEUE: usize = 200;
 /// A full scan may take this long, and the time between two of them, before it is said to hang.
 const SCAN_PATIENCE: Duration = Duration::from_secs(30);
 const SHOWN_INCOMPLETE: usize = 10;
+/// Logs without a run that are shown.
+const SHOWN_UNLINKED: usize = 20;
+/// A run that never had a folder is shown for so long after its training ended.
+const SHOWN_AFTER_END: Duration = Duration::from_hours(24);
 
 /// Returns what the daemon knows at this moment.
 pub fn snapshot(world: &World, now: Moment) -> Status {
@@ -34,7 +39,9 @@ pub fn snapshot(world: &World, now: Moment) -> Status {
 /// Returns what the daemon knows at this moment, and shares what is the same as in the snapshot
 /// before.
 pub fn snapshot_after(before: &Status, world: &World, now: Moment) -> Status {
-    let shown = |(_, run): &(&RunId, &Run)| run.known.is_some() || !run.present.is_empty();
+    let shown = |(_, run): &(&RunId, &Run)| {
+        run.known.is_some() || !run.present.is_empty() || is_known_by_its_log(world, run, now)
+    };
     let mut runs: Vec<(&RunId, &Run)> = world.runs.iter().filter(shown).collect();
     runs.sort_by_key(|(id, run)| (Reverse(run.newest_change), *id));
     let mut daemon = world.daemon.clone();
@@ -62,6 +69,7 @@ pub fn snapshot_after(before: &Status, world: &World, now: Moment) -> Status {
         analysis: world.readiness.clone(),
         paused: world.paused.map(|since| since.whole_seconds().to_string()),
         queue: queue_entries(world, now),
+        unlinked_logs: unlinked_logs(world),
         running: world.running.iter().map(running).collect(),
         documents: world.documents.clone(),
         watch,
@@ -69,6 +77,16 @@ pub fn snapshot_after(before: &Status, world: &World, now: Moment) -> Status {
         daemon,
         problems: problems(world, now),
     }
+}
+
+/// Whether a run without a folder is to be shown: as long as its training is open, and for a day
+/// after that.
+fn is_known_by_its_log(world: &World, run: &Run, now: Moment) -> bool {
+    let Some(training) = &run.training else { return false };
+    let since = now.since(training.known.since.timestamp());
+    !run.logs.is_empty()
+        && (training.known.state.is_open() || since < SHOWN_AFTER_END)
+        && run.logs.iter().any(|key| world.logs.contains_key(key))
 }
 
 fn running(one: &super::world::Running) -> RunningAnalysis {
@@ -178,21 +196,19 @@ fn waits_for(world: &World, candidate: &Candidate<'_>, now: Moment) -> String {
 fn run_status(world: &World, id: &RunId, run: &Run) -> RunStatus {
     let newest = run.observations.iter().rev().find(|one| one.judgment().is_some());
     let rank = newest.and_then(|one| one.judgment()).and_then(|judgment| judgment.rank.as_ref());
-    let metrics = run
-        .present
-        .keys()
-        .rev()
-        .find_map(|name| run.present_complete(*name)?.training.clone())
-        .or_else(|| run.observations.iter().rev().find_map(|one| one.training.clone()));
+    let metrics = training_progress::point(world, id, run);
     let (state, evidence) = state(world, id, run);
+    let (eta, eta_basis) = training_progress::end(world, (id, run), metrics.as_ref());
+    let newest_log = training::newest_log(world, id, run).map(|log| log.known.path.clone());
     RunStatus {
         run: id.clone(),
         state,
         evidence,
         step: metrics.as_ref().map(|point| point.step),
         total_steps: metrics.as_ref().and_then(|point| point.total_steps),
-        eta: None,
-        eta_basis: "unknown: this version does not follow shell logs".into(),
+        eta,
+        eta_basis,
+        recent_metrics: training_progress::metrics(world, id, run),
         metrics,
         checkpoints: counts(run),
         verdict: newest.and_then(|one| one.judgment()).map(|judgment| judgment.verdict),
@@ -201,7 +217,8 @@ fn run_status(world: &World, id: &RunId, run: &Run) -> RunStatus {
         rank_measurement: rank.map(|rank| rank.measurement.clone()),
         concepts: newest.and_then(|one| one.concepts),
         trajectory: trajectory(run),
-        shell_log: run.facts().shell_log,
+        shell_logs: shell_logs(world, run),
+        shell_log: newest_log.or_else(|| run.facts().shell_log),
         wandb_url: run.facts().wandb_url,
         failure_notes: run.notes.values().map(|file| note_path(world, file)).collect(),
         incomplete: incomplete(run, world.now),
@@ -222,10 +239,39 @@ fn state(world: &World, id: &RunId, run: &Run) -> (Cow<'static, str>, Cow<'stati
         None if absence::is_shadow(world, id) => {
             ("rank shadow", "another rank's folder of the same training")
         }
-        _ if has_final(run) => ("complete", "its final model is there"),
-        _ => ("unknown", "this version judges by checkpoints, not by shell logs"),
+        _ => return training_state(run),
     };
     (state.into(), evidence.into())
+}
+
+fn training_state(run: &Run) -> (Cow<'static, str>, Cow<'static, str>) {
+    match &run.training {
+        Some(training) => (training.known.state.as_str().into(), training.evidence.clone().into()),
+        None if has_final(run) => ("complete".into(), "its final model is there".into()),
+        None => ("unknown".into(), "nothing tells of its training yet".into()),
+    }
+}
+
+/// Returns the paths of a run's logs, the newest first, if there are several.
+fn shell_logs(world: &World, run: &Run) -> Vec<String> {
+    let mut logs: Vec<&Log> = run.logs.iter().filter_map(|key| world.logs.get(key)).collect();
+    if logs.len() < 2 {
+        return Vec::new();
+    }
+    logs.sort_by_key(|log| Reverse(log.grown_at));
+    logs.into_iter().map(|log| log.known.path.clone()).collect()
+}
+
+/// Returns the logs of today that belong to no run, the newest first, each with the reason.
+fn unlinked_logs(world: &World) -> Vec<UnlinkedLog> {
+    let mut logs: Vec<&Log> =
+        world.logs.values().filter(|log| log.known.old_since.is_none()).collect();
+    logs.sort_by_key(|log| Reverse(log.grown_at));
+    let unlinked = logs.into_iter().filter_map(|log| {
+        let (path, reason) = (log.known.path.clone(), log.reason.clone()?);
+        Some(UnlinkedLog { path, reason })
+    });
+    unlinked.take(SHOWN_UNLINKED).collect()
 }
 
 fn has_final(run: &Run) -> bool {

@@ -2,6 +2,7 @@
 
 mod commands;
 mod failures;
+mod training;
 
 use std::path::{Path, PathBuf};
 
@@ -15,10 +16,12 @@ use crate::model::checkpoint::{
     CheckpointSighting, CompleteCheckpoint, Condition, ModelConfig, TrainingPoint,
 };
 use crate::model::ids::FolderIdentity;
-use crate::model::journal::{LoggedMetric, Memory};
+use crate::model::journal::Memory;
 use crate::model::measurement::{Report, ReportSource};
 use crate::model::observation::{DocumentEdit, Observation};
+use crate::model::shell_log::LogPosition;
 use crate::model::status::DaemonStatus;
+use crate::parse::shell_log::{LogReader, Thresholds};
 
 const RUN: &str = "diffusion_H64L2C128D2_20261123_063802";
 const HOME: FolderIdentity = FolderIdentity { device: 1, inode: 2 };
@@ -151,6 +154,39 @@ impl Play {
         self.journal.documents.iter().filter(is_note).count()
     }
 
+    /// Shows a log with this content, as its reader reads it.
+    fn log(&mut self, path: &str, text: &str) {
+        self.log_at(path, text, self.now.timestamp());
+    }
+
+    fn log_at(&mut self, path: &str, text: &str, modified: Timestamp) {
+        let thresholds = Thresholds { loss_factor: 3.0, grad_norm_factor: 100.0 };
+        let mut reader = LogReader::new(thresholds);
+        reader.push(text.as_bytes());
+        let length = text.len() as u64;
+        let parser = reader.put_away();
+        self.event(Event::ShellLog(Box::new(LogSighting {
+            key: LogKey::new(path),
+            path: path.to_owned(),
+            position: LogPosition { offset: length, parser, ..LogPosition::default() },
+            reading: reader.reading().clone(),
+            length,
+            modified,
+        })));
+    }
+
+    /// Returns the text of the failure note of a kind.
+    fn note(&self, kind: &str) -> String {
+        let ending = format!("_{kind}.md");
+        let note = self.journal.documents.iter().find_map(|edit| match edit {
+            DocumentEdit::FailureNote { file, text, .. } if file.ends_with(&ending) => {
+                Some(text.clone())
+            }
+            _ => None,
+        });
+        note.unwrap_or_default()
+    }
+
     fn newest(&self) -> &Observation {
         &self.journal.memory.observations[self.journal.memory.observations.len() - 1]
     }
@@ -264,31 +300,16 @@ fn nothing_starts_before_the_first_scan_ended() {
 fn a_failure_note_tells_what_the_shell_log_says_at_that_step() {
     let mut play = Play::new();
     play.show(RUN, &[("checkpoint-1", complete("x"))]);
-    let metric = |line, step, is_evaluation, text: &str| LoggedMetric {
-        line,
-        step,
-        is_evaluation,
-        text: text.to_owned(),
-    };
-    let facts = RunFacts {
-        shell_log: Some("Cache/logs/shell_x.log".to_owned()),
-        logged: vec![
-            metric(8, None, false, "loss 8.3, grad_norm 2"),
-            metric(10, None, false, "loss 8.1, grad_norm 2.29"),
-            metric(12, Some(20), true, "eval_loss 8.2"),
-            metric(19, None, false, "loss 7.9, grad_norm 2"),
-        ],
-        ..RunFacts::default()
-    };
-    play.event(Event::RunFacts(RunId::new(RUN), facts));
+    play.log(
+        "Cache/logs/shell_x.log",
+        &format!(
+            "Output directory: Cache/Training/{RUN}\n{{'loss': 8.3, 'grad_norm': 2.0}}\n\
+             {{'loss': 8.1, 'grad_norm': 2.29}}\n{{'loss': 7.9, 'grad_norm': 2.0}}\n"
+        ),
+    );
     play.end(reported(2.0));
-    let mut notes = play.journal.documents.iter().filter_map(|edit| match edit {
-        DocumentEdit::FailureNote { text, .. } => Some(text.clone()),
-        _ => None,
-    });
-    let note = notes.next_back().unwrap();
-    assert!(note.contains("line 10: loss 8.1, grad"), "{note}");
-    assert!(note.contains("line 12, step 20: eval"), "{note}");
+    let note = play.note("effective-rank");
+    assert!(note.contains("line 3: loss 8.1, grad"), "{note}");
     assert!(!note.contains("loss 7.9") && !note.contains("loss 8.3"), "of other steps: {note}");
 }
 

@@ -1,6 +1,6 @@
 //! Everything the decider knows: plain data, rebuilt from the journal at each start.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -8,16 +8,21 @@ use litemap::LiteMap;
 
 use crate::model::analysis::ProgramFacts;
 use crate::model::checkpoint::{CompleteCheckpoint, Condition};
-use crate::model::host_evidence::KernelReading;
+use crate::model::host_evidence::KernelFinding;
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, RunId};
 use crate::model::journal::{
-    DocumentsState, KnownCheckpoint, KnownRun, Memory, RunFacts, Standing,
+    DocumentsState, KnownCheckpoint, KnownLog, KnownRun, Memory, RunFacts, Standing,
 };
 use crate::model::observation::Observation;
+use crate::model::shell_log::LogKey;
 use crate::model::status::{DaemonStatus, HostStatus, Readiness, WatchStatus};
 use crate::model::time::Moment;
+use crate::model::training::{KnownState, TrainerMetric};
 use crate::schedule::command::Rejected;
 use crate::settings::Settings;
+
+use super::log::Log;
+use super::shell_logs;
 
 /// The decider's whole state.
 #[expect(clippy::struct_excessive_bools, reason = "each is an independent fact")]
@@ -57,8 +62,16 @@ pub struct World {
     pub(crate) journal_problem: Option<String>,
     pub(crate) missed_sightings: bool,
     pub(crate) shell_log_problems: Vec<String>,
-    /// What the kernel's log said last.
-    pub(crate) kernel: KernelReading,
+    /// What the kernel's log said lately, oldest first, and why it cannot be read, if it cannot.
+    pub(crate) kernel: VecDeque<KernelFinding>,
+    pub(crate) kernel_note: Option<String>,
+    pub(crate) logs: BTreeMap<LogKey, Log>,
+    /// Runs that were renamed: their logs go on naming them as before.
+    pub(crate) aliases: BTreeMap<RunId, RunId>,
+    /// Runs whose training may change its state by the mere passing of time.
+    pub(crate) restless: BTreeSet<RunId>,
+    /// When those were looked at last.
+    pub(crate) restless_looked_at: Option<Moment>,
     /// Whether all shell logs that were there at the start are read.
     pub(crate) shell_logs_read: bool,
     pub(crate) documents: DocumentsState,
@@ -87,6 +100,21 @@ pub(crate) struct Run {
     /// Whether any of its checkpoints has weights or a configuration, whole or not.
     pub(crate) holds_model: bool,
     pub(crate) newest_change: Option<crate::model::Timestamp>,
+    /// The shell logs that tell of it.
+    pub(crate) logs: Vec<LogKey>,
+    /// What its training does.
+    pub(crate) training: Option<Box<RunTraining>>,
+    /// The newest entries of its trainer's log history, as long as it trains.
+    pub(crate) history: Vec<TrainerMetric>,
+}
+
+/// What the training of a run does.
+#[derive(Debug)]
+pub(crate) struct RunTraining {
+    /// As it was announced.
+    pub(crate) known: KnownState,
+    /// The evidence as it is now.
+    pub(crate) evidence: String,
 }
 
 /// A checkpoint as the last scan saw it.
@@ -224,7 +252,12 @@ impl World {
             journal_problem: None,
             missed_sightings: false,
             shell_log_problems: Vec::new(),
-            kernel: KernelReading::default(),
+            kernel: VecDeque::new(),
+            kernel_note: None,
+            logs: BTreeMap::new(),
+            aliases: BTreeMap::new(),
+            restless: BTreeSet::new(),
+            restless_looked_at: None,
             shell_logs_read: false,
             documents: DocumentsState::default(),
             watch: WatchStatus::default(),
@@ -248,7 +281,27 @@ impl World {
         for (run, kind, file) in memory.notes {
             world.run_mut(&run).notes.insert(kind, file);
         }
+        world.remember_training(memory.run_states, memory.shell_logs);
         world
+    }
+
+    fn remember_training(&mut self, states: Vec<(RunId, KnownState)>, logs: Vec<KnownLog>) {
+        for (run, known) in states {
+            if known.state.is_open() {
+                self.restless.insert(run.clone());
+            }
+            let evidence = known.evidence.clone();
+            self.run_mut(&run).training = Some(Box::new(RunTraining { known, evidence }));
+        }
+        let now = self.now;
+        self.logs =
+            logs.into_iter().map(|known| (known.key.clone(), Log::new(known, now))).collect();
+        shell_logs::link_all(self);
+        // A log that was recorded before its run's state could be judged.
+        let is_unjudged =
+            |(_, run): &(&RunId, &Run)| run.training.is_none() && !run.logs.is_empty();
+        let unjudged = self.runs.iter().filter(is_unjudged).map(|(id, _)| id.clone());
+        self.restless.extend(unjudged.collect::<Vec<_>>());
     }
 
     /// Takes in the observations that stood in the experiment log when the journal was new, as
@@ -310,6 +363,20 @@ impl World {
         self.pending
             .range((first, Digest::from_stored(""))..)
             .take_while(move |(checkpoint, _)| checkpoint.run == run)
+    }
+
+    /// Moves what is known of a run's training to its new id.
+    pub(crate) fn rename_training(&mut self, from: &RunId, to: &RunId, logs: &[LogKey]) {
+        self.aliases.values_mut().filter(|run| **run == *from).for_each(|run| *run = to.clone());
+        self.aliases.insert(from.clone(), to.clone());
+        if self.restless.remove(from) {
+            self.restless.insert(to.clone());
+        }
+        for log in logs {
+            let Some(log) = self.logs.get_mut(log) else { continue };
+            let renamed = log.runs.iter_mut().flatten().chain(log.known.run.as_mut());
+            renamed.filter(|run| **run == *from).for_each(|run| *run = to.clone());
+        }
     }
 
     pub(crate) fn run_mut(&mut self, run: &RunId) -> &mut Run {

@@ -133,6 +133,13 @@ pub fn standing_failure(training: &LoggedTraining) -> Option<&LogFailure> {
 
 fn by_silence(signs: &TrainingSigns<'_>, log: &LogSigns<'_>) -> JudgedState {
     let heard = log.grown_at.max(signs.saved_at.unwrap_or(log.grown_at)).min(signs.now.timestamp());
+    if let Some(before) = signs.before.filter(|before| before.state == TrainingState::Failed)
+        && heard <= before.since.timestamp()
+    {
+        // It ended without a word, and there was none since.
+        let evidence = before.evidence.clone();
+        return JudgedState { state: TrainingState::Failed, evidence, is_silent_end: false };
+    }
     let silent = signs.now.since(heard);
     let last = format!("{}{}", clock(heard, signs.now), at_step(log.training));
     let known = signs.before.filter(|before| before.state.is_open());

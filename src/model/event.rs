@@ -160,6 +160,12 @@ pub enum Happening {
         failure: String,
         /// The first line of evidence.
         evidence: String,
+        /// The shell log that tells of it, relative to the root; the first versions did not say.
+        #[serde(default)]
+        log: Option<String>,
+        /// The line of the evidence in it, counted from 1.
+        #[serde(default)]
+        line: Option<u64>,
     },
     /// Watching works, but worse than it should.
     WatchDegraded {

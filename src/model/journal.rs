@@ -12,6 +12,7 @@ use super::ids::{CheckpointId, Digest, FolderIdentity, RunId};
 use super::observation::{DocumentEdit, Observation};
 use super::shell_log::{LogKey, LogPosition, LogReading, LogSighting};
 use super::time::Moment;
+use super::training::{KnownState, TrainerMetric};
 
 /// One atomic step of the journal: all of it is durable, or none.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -96,6 +97,8 @@ pub enum Change {
     Asked(Vec<(CheckpointId, Digest)>),
     /// A shell log was read further, or was tied to another run. Replaces what was known of it.
     ShellLog(Box<KnownLog>),
+    /// A run's training is in this state from now on. Replaces what was known of it.
+    RunState(RunId, KnownState),
     /// A shell log's content is nowhere any more; nothing is known of it from now on.
     ShellLogGone(LogKey),
     /// A program rejected a model type; forgotten when the program's protocol changes.
@@ -145,13 +148,16 @@ pub struct KnownLog {
     pub modified: Timestamp,
     /// The run of its newest training, if it is known.
     pub run: Option<RunId>,
+    /// Whether it was old when it was first seen, and was not written to since: nothing that it says
+    /// is announced. Holds when it was last written to then.
+    pub old_since: Option<Timestamp>,
 }
 
 impl KnownLog {
     /// Makes what is to be known of a log that was seen, and tied to this run.
     pub fn new(seen: LogSighting, run: Option<RunId>) -> Self {
         let LogSighting { key, path, position, reading, length, modified } = seen;
-        Self { key, path, position, reading, length, modified, run }
+        Self { key, path, position, reading, length, modified, run, old_since: None }
     }
 
     /// Forgets what is of no use while the log does not grow, because hundreds of old logs are
@@ -188,22 +194,15 @@ pub struct RunFacts {
     /// The tag that the run itself recorded, else the one tag that was made for it.
     #[serde(default)]
     pub git_tag: Option<String>,
-    /// The newest metrics of its shell log, in the order of the log.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub logged: Vec<LoggedMetric>,
 }
 
-/// A metric as a run's shell log tells it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LoggedMetric {
-    /// The line of the log, counted from 1.
-    pub line: u64,
-    /// The optimizer step that it belongs to, if the log makes it certain.
-    pub step: Option<u64>,
-    /// Whether it is an evaluation, and not a line of training.
-    pub is_evaluation: bool,
-    /// Names and values, such as `loss 8.6391, grad_norm 2.29`.
-    pub text: String,
+/// What was found in a run's own files.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct FoundFacts {
+    /// What is kept.
+    pub facts: RunFacts,
+    /// The newest entries of the log history in its newest checkpoint, in their order.
+    pub history: Vec<TrainerMetric>,
 }
 
 /// Where a checkpoint's content stands on its way to one observation.
@@ -269,6 +268,8 @@ pub struct Memory {
     /// All shell logs, the most recently written first, without the state of their parsers; all but
     /// the newest few hold what a log at rest needs ([`KnownLog::rest`]).
     pub shell_logs: Vec<KnownLog>,
+    /// The states of training as they were announced.
+    pub run_states: Vec<(RunId, KnownState)>,
     /// Rejected model types: type, protocol.
     pub rejected_model_types: Vec<(String, String)>,
 }

@@ -9,6 +9,7 @@ use super::checkpoint::TrainingPoint;
 use super::ids::RunId;
 use super::journal::DocumentsState;
 use super::measurement::Verdict;
+use super::training::RunMetric;
 
 /// Everything that `runscribe status` shows.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -24,6 +25,8 @@ pub struct Status {
     pub paused: Option<String>,
     /// Checkpoints that wait to be analyzed, in the order they will be.
     pub queue: Vec<QueueEntry>,
+    /// Shell logs that belong to no run, the newest first, at most twenty.
+    pub unlinked_logs: Vec<UnlinkedLog>,
     /// The running analyses.
     pub running: Vec<RunningAnalysis>,
     /// Documents pending or held.
@@ -39,7 +42,7 @@ pub struct Status {
 }
 
 /// One run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct RunStatus {
     /// Its id.
     pub run: RunId,
@@ -72,14 +75,28 @@ pub struct RunStatus {
     pub concepts: Option<u64>,
     /// Ranks over steps: (step, rank), oldest first, of the newest protocol.
     pub trajectory: Vec<(u64, f64)>,
-    /// Its shell log, relative to the root.
+    /// The newest lines of metrics, from its shell log and its trainer's state without doubles, in
+    /// the order of training.
+    pub recent_metrics: Vec<RunMetric>,
+    /// Its newest shell log, relative to the root.
     pub shell_log: Option<String>,
+    /// All of its shell logs, the newest first, if there are several.
+    pub shell_logs: Vec<String>,
     /// Its page at W&B.
     pub wandb_url: Option<String>,
     /// Failure notes, relative to the root.
     pub failure_notes: Vec<String>,
     /// Checkpoints that are not complete: name and what is missing, at most ten.
     pub incomplete: Vec<(String, String)>,
+}
+
+/// A shell log that belongs to no run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnlinkedLog {
+    /// Its path, relative to the root.
+    pub path: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// Counts of a run's checkpoints.

@@ -113,7 +113,7 @@ fn agree(line: &LogMetric, entry: &TrainerMetric) -> bool {
 }
 
 /// Whether a number rounds to a printed one, at its precision.
-fn is_printed_as(value: f64, printed: &str) -> bool {
+pub fn is_printed_as(value: f64, printed: &str) -> bool {
     let Ok(number) = printed.parse::<f64>() else { return false };
     if !number.is_finite() || !value.is_finite() {
         return (number.is_nan() && value.is_nan()) || number.to_bits() == value.to_bits();

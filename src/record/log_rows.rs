@@ -14,15 +14,15 @@ use crate::model::shell_log::{LogKey, LogPosition};
 /// rest.
 const AWAKE: usize = 64;
 
-const COLUMNS: &str = "key, path, position, length, modified, run, marks, reading";
+const COLUMNS: &str = "key, path, position, length, modified, run, marks, reading, old_since";
 
 /// Writes what is known of a log, in place of what was known before.
 pub(super) fn write(sql: &SqlTransaction<'_>, known: &KnownLog) -> Result<(), CommitError> {
     let position = &known.position;
     sql.execute(
         "INSERT OR REPLACE INTO shell_logs
-         (key, path, position, length, modified, run, marks, parser, reading)
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)",
+         (key, path, position, length, modified, run, marks, parser, reading, old_since)
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
         params![
             known.key.as_str(),
             known.path,
@@ -34,6 +34,7 @@ pub(super) fn write(sql: &SqlTransaction<'_>, known: &KnownLog) -> Result<(), Co
             to_body(&position.marks)?,
             position.parser,
             to_body(&known.reading)?,
+            known.old_since.map(|since| since.to_string()),
         ],
     )?;
     Ok(())
@@ -64,7 +65,7 @@ pub(super) fn one(connection: &Connection, key: &LogKey) -> rusqlite::Result<Opt
     let sql = format!("SELECT {COLUMNS}, parser FROM shell_logs WHERE key = ?1");
     let read = |row: &Row<'_>| {
         let mut known = known_log(row)?;
-        known.position.parser = row.get(8)?;
+        known.position.parser = row.get(9)?;
         Ok(known)
     };
     connection.query_row(&sql, [key.as_str()], read).optional()
@@ -72,10 +73,14 @@ pub(super) fn one(connection: &Connection, key: &LogKey) -> rusqlite::Result<Opt
 
 fn known_log(row: &Row<'_>) -> rusqlite::Result<KnownLog> {
     let number = |column| row.get::<_, i64>(column).map(|value| u64::try_from(value).unwrap_or(0));
-    let modified: String = row.get(4)?;
-    let modified = modified.parse::<Timestamp>().map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(4, Type::Text, Box::new(error))
-    })?;
+    let time = |column, text: &str| {
+        text.parse::<Timestamp>().map_err(|error| {
+            rusqlite::Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+        })
+    };
+    let modified = time(4, &row.get::<_, String>(4)?)?;
+    let old_since = row.get::<_, Option<String>>(8)?;
+    let old_since = old_since.map(|since| time(8, &since)).transpose()?;
     Ok(KnownLog {
         key: LogKey::new(row.get::<_, String>(0)?),
         path: row.get(1)?,
@@ -84,6 +89,7 @@ fn known_log(row: &Row<'_>) -> rusqlite::Result<KnownLog> {
         length: number(3)?,
         modified,
         run: row.get::<_, Option<String>>(5)?.map(RunId::new),
+        old_since,
     })
 }
 
@@ -140,6 +146,7 @@ mod tests {
             length: (1 << 40) + 5,
             modified: jiff::Timestamp::from_second(1_700_000_000 + second).unwrap(),
             run: Some(RunId::new(DIFFUSION)),
+            old_since: jiff::Timestamp::from_second(1_600_000_000 + second).ok(),
         }
     }
 
@@ -173,6 +180,7 @@ mod tests {
             path: "moved.log".into(),
             position: LogPosition { offset: 3, parser: "{}".into(), marks: LogMarks::default() },
             reading: LogReading::default(),
+            old_since: None,
             ..log("one", 2)
         };
         let reader = Reader::open(&project.state()).unwrap();

@@ -65,6 +65,13 @@ pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<
         Change::Asked(asked) => write_fact(sql, "asked", Some(&to_body(asked)?)),
         Change::ShellLog(known) => log_rows::write(sql, known),
         Change::ShellLogGone(key) => log_rows::forget(sql, key),
+        Change::RunState(run, state) => {
+            sql.execute(
+                "INSERT OR REPLACE INTO run_states (run, body) VALUES (?1, ?2)",
+                params![run.as_str(), to_body(state)?],
+            )?;
+            Ok(())
+        }
         Change::ModelTypeRejected { model_type, protocol } => {
             sql.execute(
                 "INSERT INTO rejected_model_types (model_type, protocol) VALUES (?1, ?2)
@@ -233,6 +240,7 @@ fn rename_run(sql: &SqlTransaction<'_>, from: &RunId, to: &RunId) -> Result<(), 
     sql.execute("UPDATE OR REPLACE cells SET run = ?2 WHERE run = ?1", ids)?;
     sql.execute("UPDATE OR REPLACE stuck SET run = ?2 WHERE run = ?1", ids)?;
     sql.execute("UPDATE shell_logs SET run = ?2 WHERE run = ?1", ids)?;
+    sql.execute("UPDATE OR REPLACE run_states SET run = ?2 WHERE run = ?1", ids)?;
     Ok(())
 }
 
@@ -353,6 +361,9 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
             Ok((run_id(row, 0)?, row.get(1)?, row.get(2)?))
         })?,
         shell_logs: log_rows::all(&read)?,
+        run_states: rows(&read, "run_states", "SELECT run, body FROM run_states", |row| {
+            Ok((run_id(row, 0)?, body(row, 1)?))
+        })?,
         rejected_model_types: rows(
             &read,
             "rejected_model_types",

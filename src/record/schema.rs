@@ -146,6 +146,16 @@ CREATE TABLE shell_logs (
 ) STRICT;
 CREATE INDEX shell_logs_by_age ON shell_logs (modified);
 ",
+    r"
+-- `old_since` is when a log was last written to that was old when it was first seen.
+ALTER TABLE shell_logs ADD COLUMN old_since TEXT;
+
+-- The state of a run's training as it was announced last. A run may be known only by its log.
+CREATE TABLE run_states (
+    run TEXT PRIMARY KEY,
+    body TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Returns the version that [`MIGRATIONS`] lead to.

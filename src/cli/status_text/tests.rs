@@ -27,6 +27,7 @@ fn snapshot(runs: Vec<Run>) -> Status {
         analysis: Analysis::Ready {
             program: text(".venv/bin/python analysis/run_concept_analysis.py"),
         },
+        unlinked_logs: Vec::new(),
         queue: Vec::new(),
         running: Vec::new(),
         documents: Documents::default(),

@@ -122,7 +122,7 @@ fn finite_facts(finite: &FiniteWeights) -> String {
     }
 }
 
-fn progress(training: Option<&TrainingPoint>) -> String {
+pub(super) fn progress(training: Option<&TrainingPoint>) -> String {
     let Some(training) = training else { return format!("{UNKNOWN}.") };
     let epoch = training.epoch.filter(|epoch| epoch.is_finite());
     let epoch = epoch.map_or(String::new(), |epoch| format!(", epoch {epoch:.2}"));

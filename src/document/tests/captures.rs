@@ -3,7 +3,7 @@
 use super::support::{edited, observation};
 use crate::document::cells::observation_row;
 use crate::document::contains;
-use crate::document::note::{NoteFacts, failure_note};
+use crate::document::note::{NoteFacts, RunFiles, failure_note};
 use crate::model::observation::DocumentEdit;
 
 const CAPTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/data/analysis");
@@ -30,11 +30,7 @@ fn captured_reports_give_rows_and_notes() {
         let facts = NoteFacts {
             observation: &observation,
             trajectory: std::slice::from_ref(&observation),
-            machine: None,
-            wandb: None,
-            shell_log: None,
-            git_commit: None,
-            git_tag: None,
+            files: RunFiles::default(),
             evidence: vec![],
         };
         assert!(failure_note(&facts).contains("`global_effective_rank`"), "{}", report.display());

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use expect_test::expect_file;
 
 use super::support::{DIFFUSION, PERCEIVER, moment, observation, with};
-use crate::document::note::{NoteFacts, failure_note, note_file};
+use crate::document::note::{NoteFacts, RunFiles, failure_note, note_file};
 use crate::model::analysis::FailureClass;
 use crate::model::ids::{CheckpointName, RunId};
 use crate::model::measurement::FiniteWeights;
@@ -16,16 +16,7 @@ fn perceiver() -> Observation {
 }
 
 fn bare<'a>(observation: &'a Observation, trajectory: &'a [Observation]) -> NoteFacts<'a> {
-    NoteFacts {
-        observation,
-        trajectory,
-        machine: None,
-        wandb: None,
-        shell_log: None,
-        git_commit: None,
-        git_tag: None,
-        evidence: vec![],
-    }
+    NoteFacts { observation, trajectory, files: RunFiles::default(), evidence: vec![] }
 }
 
 #[test]
@@ -55,10 +46,13 @@ fn a_whole_note() {
         }),
     ];
     let facts = NoteFacts {
-        machine: Some("Polonez (4x RTX 3090)".into()),
-        wandb: Some("https://wandb.ai/e/MrCogito/runs/r_1".into()),
-        shell_log: Some("Cache/logs/shell_perceiver_20260219_105401.log".into()),
-        git_commit: Some("54ee870".into()),
+        files: RunFiles {
+            machine: Some("Polonez (4x RTX 3090)".into()),
+            wandb: Some("https://wandb.ai/e/MrCogito/runs/r_1".into()),
+            shell_log: Some("Cache/logs/shell_perceiver_20260219_105401.log".into()),
+            git_commit: Some("54ee870".into()),
+            git_tag: None,
+        },
         evidence: vec!["exit 0 after 41 s".into(), "# not a heading".into(), "12. no list".into()],
         ..bare(&failing, &trajectory)
     };

@@ -155,6 +155,12 @@ pub enum Happened {
         failure: String,
         /// The first line of evidence.
         evidence: String,
+        /// The shell log that tells of it, relative to the root; `null` if none does.
+        #[serde(default)]
+        log: Option<String>,
+        /// The line of the evidence in it, counted from 1.
+        #[serde(default)]
+        line: Option<u64>,
     },
     /// Watching works, but worse than it should.
     WatchDegraded {
@@ -289,8 +295,8 @@ impl From<Happening> for Happened {
             Model::ObservationWritten { document } => Self::ObservationWritten { document },
             Model::FailureNoted { note, failure } => Self::FailureNoted { note, failure },
             Model::DocumentHeld { document, reason } => Self::DocumentHeld { document, reason },
-            Model::TrainingFailure { failure, evidence } => {
-                Self::TrainingFailure { failure, evidence }
+            Model::TrainingFailure { failure, evidence, log, line } => {
+                Self::TrainingFailure { failure, evidence, log, line }
             }
             Model::WatchDegraded { reason } => Self::WatchDegraded { reason },
             Model::Rescan { reason } => Self::Rescan { reason },

@@ -4,9 +4,13 @@
 
 mod convert;
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 use crate::model::measurement::Verdict;
+use crate::model::shell_log::LogMetricKind;
+use crate::model::training::MetricSource;
 
 /// Everything that the daemon knows right now.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -24,6 +28,8 @@ pub struct Status {
     pub paused: Option<String>,
     /// Checkpoints that wait to be analyzed, in the order they will be.
     pub queue: Vec<Queued>,
+    /// Shell logs that belong to no run, the newest first, at most twenty.
+    pub unlinked_logs: Vec<UnlinkedLog>,
     /// The running analyses.
     pub running: Vec<Running>,
     /// Documents pending or held.
@@ -71,14 +77,43 @@ pub struct Run {
     pub concepts: Option<u64>,
     /// Ranks over steps, oldest first, of the newest protocol.
     pub trajectory: Vec<TrajectoryPoint>,
-    /// Its shell log, relative to the root.
+    /// The newest lines of metrics, from its shell log and its trainer's state without doubles, in
+    /// the order of training, at most twenty.
+    pub recent_metrics: Vec<RecentMetric>,
+    /// Its newest shell log, relative to the root.
     pub shell_log: Option<String>,
+    /// All of its shell logs, the newest first, if there are several.
+    pub shell_logs: Vec<String>,
     /// Its page at W&B.
     pub wandb_url: Option<String>,
     /// Failure notes, relative to the root.
     pub failure_notes: Vec<String>,
     /// Checkpoints that are not complete, at most ten.
     pub incomplete: Vec<Incomplete>,
+}
+
+/// A line of metrics.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct RecentMetric {
+    /// The optimizer step; `null` if it is not certain.
+    pub step: Option<u64>,
+    /// The line of the shell log, counted from 1; `null` if only the trainer's state tells of it.
+    pub line: Option<u64>,
+    /// `train`, `eval` or `summary`.
+    pub kind: LogMetricKind,
+    /// `shell_log`, `trainer_state` or `both`.
+    pub source: MetricSource,
+    /// Names and numbers; `null` for NaN and infinities.
+    pub values: BTreeMap<String, Option<f64>>,
+}
+
+/// A shell log that belongs to no run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnlinkedLog {
+    /// Its path, relative to the root.
+    pub path: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A rank at a step.

@@ -13,6 +13,8 @@ use crate::model::event::{Happening, NewEvent, StoredEvent};
 use crate::model::ids::{CheckpointName, Digest, RunId};
 use crate::model::journal::{DocumentsState, HeldDocument};
 use crate::model::measurement::Verdict;
+use crate::model::shell_log::LogMetricKind;
+use crate::model::training::{MetricSource, RunMetric};
 use crate::publish::tests::support::moment;
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/wire");
@@ -66,6 +68,8 @@ fn happenings_of_daemon_and_runs() -> Vec<Case> {
         run(Happening::TrainingFailure {
             failure: text("out_of_memory"),
             evidence: text("torch.OutOfMemoryError: CUDA out of memory."),
+            log: Some(text("Cache/logs/shell_diffusion_20260223_203320.log")),
+            line: Some(412),
         }),
         daemon(Happening::WatchDegraded { reason: text("no inotify watch is left") }),
         daemon(Happening::Rescan { reason: text("the event queue overflowed") }),
@@ -115,6 +119,25 @@ fn stored((what, run, checkpoint): Case) -> StoredEvent {
     StoredEvent { seq: 7, event: NewEvent { time: moment(), run, checkpoint, what } }
 }
 
+fn recent_metrics() -> Vec<RunMetric> {
+    vec![
+        RunMetric {
+            step: Some(5000),
+            line: Some(408),
+            kind: LogMetricKind::Train,
+            values: vec![(text("loss"), 0.0), (text("grad_norm"), f64::NAN)],
+            source: MetricSource::Both,
+        },
+        RunMetric {
+            step: None,
+            line: Some(410),
+            kind: LogMetricKind::Eval,
+            values: vec![(text("eval_loss"), 1.433)],
+            source: MetricSource::ShellLog,
+        },
+    ]
+}
+
 fn full_run() -> model::status::RunStatus {
     model::status::RunStatus {
         run: RunId::new(RUN),
@@ -149,7 +172,12 @@ fn full_run() -> model::status::RunStatus {
         rank_measurement: Some(text("global_effective_rank")),
         concepts: Some(128),
         trajectory: vec![(1000, 14.5), (2000, f64::NAN), (5000, 10.125)],
+        recent_metrics: recent_metrics(),
         shell_log: Some(text("Cache/logs/shell_diffusion_20260223_203320.log")),
+        shell_logs: vec![
+            text("Cache/logs/shell_diffusion_20260223_203320.log"),
+            text("Cache/logs/shell_diffusion_20260222_101500.log"),
+        ],
         wandb_url: Some(text("https://wandb.ai/entity/MrCogito/runs/abc")),
         failure_notes: vec![text(NOTE)],
         incomplete: vec![(text("checkpoint-6000"), text("no `trainer_state.json`"))],
@@ -164,6 +192,10 @@ fn full_status() -> model::status::Status {
         time: at(),
         runs: vec![full_run().into()],
         analysis: Readiness::Ready { program: text(".venv/bin/python analysis/run.py") },
+        unlinked_logs: vec![model::status::UnlinkedLog {
+            path: text("Cache/logs/shell_tsdae_20260223_203320.log"),
+            reason: text("it names no run, and 2 fit by family and time"),
+        }],
         queue: vec![QueueEntry {
             run: RunId::new(RUN),
             checkpoint: text("checkpoint-5000"),

@@ -2,11 +2,12 @@
 
 use super::{
     Analysis, CheckpointCounts, Daemon, Documents, Gpu, Held, Host, Incomplete, Metrics, Queued,
-    Run, Running, Status, TrajectoryPoint, Watch,
+    RecentMetric, Run, Running, Status, TrajectoryPoint, UnlinkedLog, Watch,
 };
 use crate::model::checkpoint::TrainingPoint;
 use crate::model::journal::{DocumentsState, HeldDocument};
 use crate::model::status as model;
+use crate::model::training::RunMetric;
 use crate::publish::wire::finite;
 
 impl From<&model::Status> for Status {
@@ -18,6 +19,7 @@ impl From<&model::Status> for Status {
             analysis: Analysis::from(&status.analysis),
             paused: status.paused.clone(),
             queue: status.queue.iter().map(Queued::from).collect(),
+            unlinked_logs: status.unlinked_logs.iter().map(UnlinkedLog::from).collect(),
             running: status.running.iter().map(Running::from).collect(),
             documents: Documents::from(&status.documents),
             watch: Watch::from(&status.watch),
@@ -50,11 +52,32 @@ impl From<&model::RunStatus> for Run {
             rank_measurement: run.rank_measurement.clone(),
             concepts: run.concepts,
             trajectory: run.trajectory.iter().map(point).collect(),
+            recent_metrics: run.recent_metrics.iter().map(RecentMetric::from).collect(),
             shell_log: run.shell_log.clone(),
+            shell_logs: run.shell_logs.clone(),
             wandb_url: run.wandb_url.clone(),
             failure_notes: run.failure_notes.clone(),
             incomplete: run.incomplete.iter().map(incomplete).collect(),
         }
+    }
+}
+
+impl From<&RunMetric> for RecentMetric {
+    fn from(metric: &RunMetric) -> Self {
+        let value = |(name, value): &(String, f64)| (name.clone(), finite(*value));
+        Self {
+            step: metric.step,
+            line: metric.line,
+            kind: metric.kind,
+            source: metric.source,
+            values: metric.values.iter().map(value).collect(),
+        }
+    }
+}
+
+impl From<&model::UnlinkedLog> for UnlinkedLog {
+    fn from(log: &model::UnlinkedLog) -> Self {
+        Self { path: log.path.clone(), reason: log.reason.clone() }
     }
 }
 

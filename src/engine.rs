@@ -201,15 +201,9 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::ShellLogGone(key) => shell_logs::gone(world, &key, out),
         Event::LogWriters(found) => training::writers(world, found, now, out),
         Event::KernelLog(reading) => training::kernel(world, reading),
-        Event::ShellLogsRead => {
-            world.shell_logs_read = true;
-            training::judge_all(world, now, out);
-        }
+        Event::ShellLogsRead => shell_logs::all_read(world, now, out),
         Event::ShellLogProblems(problems) => world.shell_log_problems = problems,
-        Event::FirstScanDone => {
-            sightings::first_scan_done(world, out);
-            training::judge_all(world, now, out);
-        }
+        Event::FirstScanDone => sightings::first_scan_done(world, now, out),
         Event::Reconciled { ended, took, watches, backend } => {
             world.last_scan = now;
             world.watch.last_reconcile = Some(ended.to_string());
@@ -224,11 +218,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             world.readiness = readiness;
         }
         Event::RunFacts(run, facts) => documents::run_facts(world, &run, facts, out),
-        Event::Placed { number, device } => {
-            if let Some(running) = world.running.iter_mut().find(|one| one.number == number) {
-                running.device = Some(device);
-            }
-        }
+        Event::Placed { number, device } => placed(world, number, device),
         Event::Analyzed(outcome) => {
             outcome::analyzed(world, *outcome, now, out);
             absence::conclude_leftovers(world, now, out);
@@ -256,6 +246,12 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             world.stopping = true;
             out.daemon_event(now, Happening::DaemonStopping { reason });
         }
+    }
+}
+
+fn placed(world: &mut World, number: u64, device: String) {
+    if let Some(running) = world.running.iter_mut().find(|one| one.number == number) {
+        running.device = Some(device);
     }
 }
 

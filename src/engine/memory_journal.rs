@@ -39,20 +39,7 @@ impl MemoryJournal {
                 memory.runs.retain(|run| run.run != known.run);
                 memory.runs.push(known);
             }
-            Change::RunRenamed { from, to } => {
-                let rename = |run: &mut RunId| {
-                    if *run == from {
-                        *run = to.clone();
-                    }
-                };
-                memory.runs.iter_mut().for_each(|known| rename(&mut known.run));
-                memory.checkpoints.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
-                memory.observations.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
-                memory.stuck.iter_mut().for_each(|one| rename(&mut one.0.run));
-                memory.notes.iter_mut().for_each(|note| rename(&mut note.0));
-                memory.run_states.iter_mut().for_each(|known| rename(&mut known.0));
-                memory.shell_logs.iter_mut().filter_map(|log| log.run.as_mut()).for_each(rename);
-            }
+            Change::RunRenamed { from, to } => Self::rename(memory, &from, &to),
             Change::CheckpointComplete { checkpoint, content, time } => {
                 let standing = Standing::Pending;
                 memory.checkpoints.push(KnownCheckpoint {
@@ -93,6 +80,21 @@ impl MemoryJournal {
                 memory.rejected_model_types.push((model_type, protocol));
             }
         }
+    }
+
+    fn rename(memory: &mut Memory, from: &RunId, to: &RunId) {
+        let rename = |run: &mut RunId| {
+            if *run == *from {
+                *run = to.clone();
+            }
+        };
+        memory.runs.iter_mut().for_each(|known| rename(&mut known.run));
+        memory.checkpoints.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
+        memory.observations.iter_mut().for_each(|one| rename(&mut one.checkpoint.run));
+        memory.stuck.iter_mut().for_each(|one| rename(&mut one.0.run));
+        memory.notes.iter_mut().for_each(|note| rename(&mut note.0));
+        memory.run_states.iter_mut().for_each(|known| rename(&mut known.0));
+        memory.shell_logs.iter_mut().filter_map(|log| log.run.as_mut()).for_each(rename);
     }
 
     fn stand(&mut self, checkpoint: &CheckpointId, digest: &Digest, standing: Standing) {

@@ -51,6 +51,12 @@ pub(super) fn seen(world: &mut World, seen: LogSighting, now: Moment, out: &mut 
     }
 }
 
+/// From now on silence means something.
+pub(super) fn all_read(world: &mut World, now: Moment, out: &mut Decisions) {
+    world.shell_logs_read = true;
+    training::judge_all(world, now, out);
+}
+
 /// Forgets a log whose content is nowhere any more.
 pub(super) fn gone(world: &mut World, key: &LogKey, out: &mut Decisions) {
     if world.journal_problem.is_some() {

@@ -283,9 +283,10 @@ fn take_complete(
 }
 
 /// From now on every new run is a run of today.
-pub(super) fn first_scan_done(world: &mut World, out: &mut Decisions) {
+pub(super) fn first_scan_done(world: &mut World, now: Moment, out: &mut Decisions) {
     if std::mem::take(&mut world.adopting) {
         out.transaction.changes.push(Change::FirstScanEnded);
     }
     world.first_scan_done = true;
+    training::judge_all(world, now, out);
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::judge::pace::Pace;
-use crate::judge::training::{JudgedState, LogSigns, TrainingSigns, judge_training};
+use crate::judge::training::{FinalModel, JudgedState, LogSigns, TrainingSigns, judge_training};
 use crate::model::Timestamp;
 use crate::model::checkpoint::Condition;
 use crate::model::event::Happening;
@@ -168,15 +168,16 @@ pub(super) fn checkpoint_interval(run: &Run) -> Option<Duration> {
     Duration::try_from(between).ok().filter(|between| !between.is_zero())
 }
 
-fn final_model(run: &Run) -> Option<Option<Timestamp>> {
+fn final_model(run: &Run) -> Option<FinalModel> {
     let whole = |condition: &Condition| {
         matches!(condition, Condition::Complete(_) | Condition::Settling { .. })
     };
     let present = run.present.get(&CheckpointName::Final);
     if let Some(present) = present.filter(|present| whole(&present.condition)) {
-        return Some(present.newest_change);
+        return Some(FinalModel { written: present.newest_change });
     }
-    run.contents.contains_key(&CheckpointName::Final).then_some(None)
+    let was_there = run.contents.contains_key(&CheckpointName::Final);
+    was_there.then_some(FinalModel { written: None })
 }
 
 fn log_signs<'a>(world: &'a World, id: &RunId, log: &'a Log, now: Moment) -> Option<LogSigns<'a>> {

@@ -26,7 +26,7 @@ const PATIENCE: u32 = 12;
 const POINTS: usize = 25;
 const BETWEEN_POINTS: Duration = Duration::from_secs(30);
 /// Progress over less time than this foretells nothing.
-const LEAST_SPAN: Duration = Duration::from_secs(60);
+const LEAST_SPAN: Duration = Duration::from_mins(1);
 /// A stretch in which a step took so many times what it usually takes was a pause.
 const PAUSE_FACTOR: f64 = 4.0;
 

@@ -8,6 +8,7 @@ use crate::model::measurement::{MEAN_CONCEPT_SIMILARITY, ReportSource, Severity}
 mod properties;
 mod rank;
 mod rules;
+mod stalls;
 mod trend;
 
 /// The gates of the default configuration.

@@ -29,8 +29,8 @@ const QUOTED: usize = 160;
 /// Everything that tells of a run's training.
 #[derive(Debug, Clone, Copy)]
 pub struct TrainingSigns<'a> {
-    /// Whether the final model is there, and when it was written as far as that is known.
-    pub final_model: Option<Option<Timestamp>>,
+    /// The final model, if it is there.
+    pub final_model: Option<FinalModel>,
     /// Its newest log.
     pub log: Option<LogSigns<'a>>,
     /// When a file of a checkpoint changed last.
@@ -45,6 +45,13 @@ pub struct TrainingSigns<'a> {
     pub before: Option<&'a KnownState>,
     /// The present.
     pub now: Moment,
+}
+
+/// A final model that is there, or was.
+#[derive(Debug, Clone, Copy)]
+pub struct FinalModel {
+    /// When it was written, as far as that is known.
+    pub written: Option<Timestamp>,
 }
 
 /// What a log tells of a run's training.
@@ -95,10 +102,11 @@ pub fn judge_training(signs: &TrainingSigns<'_>) -> JudgedState {
         return told(TrainingState::Complete, evidence);
     }
     let failure = standing_failure(log.training);
-    let is_later_try =
-        |saved: Option<Timestamp>| log.began.zip(saved).is_some_and(|(began, saved)| began > saved);
-    if let Some(saved) = signs.final_model
-        && !is_later_try(saved)
+    let is_later_try = |model: FinalModel| {
+        log.began.zip(model.written).is_some_and(|(began, written)| began > written)
+    };
+    if let Some(model) = signs.final_model
+        && !is_later_try(model)
     {
         let after = failure.map(|failure| {
             format!(", although its log tells of {} at line {}", failure.class, failure.line)

@@ -171,12 +171,12 @@ mod tests {
             entry(15, TRAIN, &[("loss", 8.52), ("grad_norm", 2.08), ("epoch", 0.0306)]),
             entry(15, LogMetricKind::Eval, &[("eval_loss", 8.39), ("epoch", 0.0306)]),
         ];
-        let expected = expect_test::expect![[r#"
+        let expected = expect_test::expect![[r"
             step 5 line - TrainerState Train
             step 10 line 8 Both Train
             step 15 line 9 Both Train
             step 15 line 12 Both Eval
-            step ? line 15 ShellLog Train"#]];
+            step ? line 15 ShellLog Train"]];
         expected.assert_eq(&told(&merge(&logged, &history, 20)));
         assert_eq!(merge(&logged, &history, 2).len(), 2);
         // Either source alone.

@@ -18,6 +18,7 @@ use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
 use crate::model::journal::{Change, KnownCheckpoint, KnownRun, Memory, Standing};
 use crate::model::observation::{Observation, ObservationOutcome};
 use crate::model::time::Moment;
+use crate::model::training::KnownState;
 
 /// Writes one change into an open transaction.
 pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<(), CommitError> {
@@ -65,13 +66,7 @@ pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<
         Change::Asked(asked) => write_fact(sql, "asked", Some(&to_body(asked)?)),
         Change::ShellLog(known) => log_rows::write(sql, known),
         Change::ShellLogGone(key) => log_rows::forget(sql, key),
-        Change::RunState(run, state) => {
-            sql.execute(
-                "INSERT OR REPLACE INTO run_states (run, body) VALUES (?1, ?2)",
-                params![run.as_str(), to_body(state)?],
-            )?;
-            Ok(())
-        }
+        Change::RunState(run, state) => write_state(sql, run, state),
         Change::ModelTypeRejected { model_type, protocol } => {
             sql.execute(
                 "INSERT INTO rejected_model_types (model_type, protocol) VALUES (?1, ?2)
@@ -88,6 +83,18 @@ fn write_run(sql: &SqlTransaction<'_>, known: &KnownRun) -> Result<(), CommitErr
         "INSERT INTO runs (run, body) VALUES (?1, ?2)
          ON CONFLICT (run) DO UPDATE SET body = excluded.body",
         params![known.run.as_str(), to_body(known)?],
+    )?;
+    Ok(())
+}
+
+fn write_state(
+    sql: &SqlTransaction<'_>,
+    run: &RunId,
+    state: &KnownState,
+) -> Result<(), CommitError> {
+    sql.execute(
+        "INSERT OR REPLACE INTO run_states (run, body) VALUES (?1, ?2)",
+        params![run.as_str(), to_body(state)?],
     )?;
     Ok(())
 }

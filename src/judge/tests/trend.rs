@@ -40,13 +40,13 @@ fn a_rank_that_falls_toward_its_gate_is_warned_of_before_it_fails() {
             format!("{} {}", judgment.verdict, judgment.reasons.join("; "))
         })
         .collect();
-    expect_test::expect![[r#"
+    expect_test::expect![[r"
         pass 
         pass 
         pass 
         warn rank falls toward the gate: 41.0, 27.5, 18.2; 10.0 is reached at about checkpoint-3000
         warn rank falls toward the gate: 27.5, 18.2, 12.6; 10.0 is reached at about checkpoint-3000
-        pass "#]]
+        pass "]]
     .assert_eq(&verdicts.join("\n"));
 }
 

@@ -9,6 +9,7 @@ pub mod doctor;
 pub mod dry_run;
 mod event_loop;
 pub mod explaining;
+mod explaining_log;
 mod helpers;
 mod host_evidence;
 pub mod http;

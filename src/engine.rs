@@ -14,6 +14,7 @@ mod dispatch;
 mod documents;
 mod failures;
 mod log;
+mod log_explained;
 #[cfg(test)]
 pub(crate) mod memory_journal;
 mod outcome;
@@ -44,6 +45,7 @@ use crate::settings::Settings;
 
 pub use dispatch::idle;
 pub use documents::relative;
+pub use log_explained::explain_log;
 pub use snapshot::{snapshot, snapshot_after};
 pub use world::World;
 

@@ -10,8 +10,9 @@ use super::output::{Outcome, Output};
 /// Arguments of `explain`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Example:
-  runscribe explain Cache/Training/RUN/checkpoint-5000")]
+Examples:
+  runscribe explain Cache/Training/RUN/checkpoint-5000
+  runscribe explain Cache/logs/shell_diffusion_20260223_203320.log")]
 pub(super) struct Arguments {
     /// A file or folder in the project
     path: PathBuf,

@@ -7,12 +7,14 @@ use std::time::Duration;
 
 use crate::cli::terminal::{Line, Tint, bytes_text, clock_text, counted, duration_text};
 use crate::model::time::Moment;
-use crate::publish::wire::{Analysis, Documents, Gpu, Held, Host, Status, Watch};
+use crate::publish::wire::{Analysis, Documents, Gpu, Held, Host, Status, UnlinkedLog, Watch};
 
 /// How wide the names of the blocks are.
 const NAME_COLUMNS: usize = 11;
 /// How many waiting checkpoints are listed.
 const LISTED_WAITING: usize = 3;
+/// How many shell logs without a run are listed.
+const LISTED_LOGS: usize = 3;
 /// How old a snapshot may be before its age is shown.
 const FRESH: Duration = Duration::from_mins(2);
 
@@ -118,6 +120,7 @@ fn machinery(status: &Status, now: Option<Moment>) -> Vec<Line> {
     if let Some(more) = status.queue.len().checked_sub(LISTED_WAITING).filter(|&more| more > 0) {
         lines.push(named("").with(Tint::Dim, &format!("and {more} more")));
     }
+    lines.extend(unlinked_logs(&status.unlinked_logs));
     lines.push(documents(&status.documents));
     lines.push(watch(&status.watch, now));
     lines.push(named("host").with(Tint::Plain, &host(&status.host)));
@@ -127,6 +130,18 @@ fn machinery(status: &Status, now: Option<Moment>) -> Vec<Line> {
     }
     if let Some(memory) = status.daemon.memory {
         lines.push(named("daemon").with(Tint::Plain, &format!("{} resident", bytes_text(memory))));
+    }
+    lines
+}
+
+fn unlinked_logs(logs: &[UnlinkedLog]) -> Vec<Line> {
+    let what = |log: &UnlinkedLog| format!("{} belongs to no run: {}", log.path, log.reason);
+    let names = std::iter::once("logs").chain(std::iter::repeat(""));
+    let shown = logs.iter().take(LISTED_LOGS).zip(names);
+    let mut lines: Vec<Line> =
+        shown.map(|(log, name)| named(name).with(Tint::Plain, &what(log))).collect();
+    if let Some(more) = logs.len().checked_sub(LISTED_LOGS).filter(|more| *more > 0) {
+        lines.push(named("").with(Tint::Dim, &format!("and {more} more")));
     }
     lines
 }

@@ -14,7 +14,7 @@ use crate::record::history::Reader;
 use crate::settings::Settings;
 use crate::watch::{Place, Scanner, WatchConfig};
 
-use super::{instant, reading};
+use super::{explaining_log, instant, reading};
 
 /// Checkpoints of a run that are named one by one.
 const SHOWN_UNFINISHED: usize = 5;
@@ -29,6 +29,9 @@ const OLD: &str = "The run was old at the first start: it is listed, and not ana
 /// # Errors
 /// The path does not exist and nothing is known of it, or the journal cannot be read.
 pub fn explain(settings: &Settings, path: &Path) -> anyhow::Result<Vec<String>> {
+    if let Some(lines) = explaining_log::explain(settings, path)? {
+        return Ok(lines);
+    }
     if let Err(error) = std::fs::symlink_metadata(path)
         && error.kind() == std::io::ErrorKind::NotFound
     {

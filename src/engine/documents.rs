@@ -55,7 +55,8 @@ fn run_row(world: &World, run: &RunId, fills: Vec<CellFill>, out: &mut Decisions
 pub(super) fn run_facts(world: &mut World, id: &RunId, found: FoundFacts, out: &mut Decisions) {
     let run = world.run_mut(id);
     if run.is_live() {
-        run.history = found.history;
+        // Without a log there is nothing that it could be laid beside.
+        run.history = if run.logs.is_empty() { Vec::new() } else { found.history };
         learn_facts(world, id, found.facts, out);
     }
 }

@@ -13,8 +13,8 @@ use crate::recognize;
 use crate::settings::Adopt;
 
 use super::log::Log;
-use super::world::World;
-use super::{Decisions, absence, documents, training};
+use super::world::{Run, World};
+use super::{Decisions, Effect, absence, documents, training};
 
 /// Failures that end nothing and are told of all the same.
 const AILMENTS: [&str; 2] = ["non_finite", "divergence"];
@@ -55,6 +55,13 @@ pub(super) fn seen(world: &mut World, seen: LogSighting, now: Moment, out: &mut 
 pub(super) fn all_read(world: &mut World, now: Moment, out: &mut Decisions) {
     world.shell_logs_read = true;
     training::judge_all(world, now, out);
+    // What the newest checkpoints' states say is not in the journal.
+    let is_of_today = |log: &&Log| log.known.old_since.is_none();
+    let mut logs: Vec<&Log> = world.logs.values().filter(is_of_today).collect();
+    logs.sort_by_key(|log| std::cmp::Reverse(log.grown_at));
+    let runs = logs.into_iter().filter_map(|log| log.known.run.as_ref()).take(AWAKE);
+    let is_live = |id: &&RunId| world.runs.get(*id).is_some_and(Run::is_live);
+    out.effects.extend(runs.filter(is_live).cloned().map(Effect::ReadRunFacts));
 }
 
 /// Forgets a log whose content is nowhere any more.
@@ -257,5 +264,10 @@ fn put_to_rest(world: &mut World) {
     if let Some(log) = oldest.and_then(|key| world.logs.get_mut(&key)) {
         log.known.rest();
         log.awake = None;
+        for run in log.runs.iter().flatten() {
+            if let Some(run) = world.runs.get_mut(run) {
+                run.history = Vec::new();
+            }
+        }
     }
 }

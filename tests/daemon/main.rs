@@ -22,4 +22,5 @@ mod gpus;
 mod queue;
 mod shell_logs;
 mod socket;
+mod state;
 mod support;

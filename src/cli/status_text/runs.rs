@@ -225,7 +225,7 @@ fn details(run: &Run) -> Vec<Line> {
     if let Some(metrics) = run.metrics.as_ref().map(metrics_text).filter(|text| !text.is_empty()) {
         lines.push(detail(Tint::Plain, &metrics));
     }
-    if !run.eta_basis.is_empty() {
+    if !run.eta_basis.is_empty() && !matches!(run.state.as_str(), "complete" | "failed") {
         lines.push(detail(Tint::Dim, &format!("end: {}", run.eta_basis)));
     }
     for unfinished in run.incomplete.iter().take(2) {

@@ -380,3 +380,133 @@ fn a_log_that_is_tidied_away_takes_no_state_along() {
     assert_eq!(play.state(RUN).0, TrainingState::Complete.as_str());
     assert_eq!(play.states().len(), 1);
 }
+
+/// One thing that happens to a training and its watcher.
+#[derive(Debug, Clone, Copy)]
+enum Turn {
+    /// The log says something more.
+    Says(usize),
+    /// Time passes.
+    Minutes(u64),
+    /// It is asked who writes the log.
+    Asked(Option<bool>),
+    /// A checkpoint is saved.
+    Saved,
+    /// The journal cannot commit, or can again; what was missed is told anew.
+    Journal(bool),
+    /// The daemon is killed and starts again, before or after it has read the log.
+    Restart(bool),
+}
+
+const SAYINGS: [&str; 8] = [
+    "\r 10%|█         | 3/40 [00:03<01:00,  1.00it/s]\r 20%|█         | 8/40 [00:08<01:00,  1.00it/s]\r",
+    "\n{'loss': 8.5, 'grad_norm': 1.5, 'epoch': 0.02}\n",
+    "\n{'loss': 0.0, 'grad_norm': nan, 'epoch': 0.02}\n",
+    "\nTraceback (most recent call last):\n  File \"x.py\", line 1\nValueError: no\n",
+    "\ntorch.OutOfMemoryError: CUDA out of memory.\n",
+    "\nTraceback (most recent call last):\nKeyboardInterrupt\n",
+    "\n***** Running training *****\n",
+    "\nTraining completed successfully!\n",
+];
+
+fn turns() -> impl Strategy<Value = Vec<Turn>> {
+    let one = prop_oneof![
+        8 => (0..SAYINGS.len()).prop_map(Turn::Says),
+        3 => (1..40_u64).prop_map(Turn::Minutes),
+        2 => proptest::option::of(any::<bool>()).prop_map(Turn::Asked),
+        1 => proptest::strategy::Just(Turn::Saved),
+        1 => any::<bool>().prop_map(Turn::Journal),
+        2 => any::<bool>().prop_map(Turn::Restart),
+    ];
+    proptest::collection::vec(one, 1..30)
+}
+
+/// What is on disk beside the play.
+struct Disk {
+    text: String,
+    saved: usize,
+}
+
+impl Disk {
+    fn show(&self, play: &mut Play) {
+        let names: Vec<String> = (1..=self.saved).map(|one| format!("checkpoint-{one}")).collect();
+        let shown: Vec<(&str, Condition)> =
+            names.iter().map(|name| (name.as_str(), complete(name))).collect();
+        if !shown.is_empty() {
+            play.show(RUN, &shown);
+        }
+        play.log(LOG, &self.text);
+    }
+}
+
+fn take_turn(play: &mut Play, disk: &mut Disk, turn: Turn) {
+    match turn {
+        Turn::Says(which) => {
+            disk.text += SAYINGS[which];
+            play.log(LOG, &disk.text);
+        }
+        Turn::Minutes(minutes) => play.minutes(minutes),
+        Turn::Asked(answer) => {
+            play.written_by(LOG, answer.map(|lives| if lives { vec![7] } else { Vec::new() }));
+        }
+        Turn::Saved => {
+            disk.saved += 1;
+            disk.show(play);
+        }
+        Turn::Journal(fails) => {
+            play.event(Event::CommitTrouble(fails.then(|| "full".to_owned())));
+            if !fails {
+                disk.show(play);
+            }
+        }
+        Turn::Restart(reads) => {
+            play.restart();
+            if reads {
+                disk.show(play);
+                play.caught_up();
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 256, ..ProptestConfig::default() })]
+
+    /// Whatever a log says, in whatever pieces and with whatever deaths between: each failure is
+    /// announced exactly once, no state is announced twice in a row, no kind is noted twice, and the
+    /// state that is shown in the end is the one that was announced last.
+    #[test]
+    fn no_history_of_a_log_tells_anything_twice(history in turns()) {
+        let mut play = Play::new();
+        play.caught_up();
+        let mut disk = Disk { text: named(""), saved: 0 };
+        for turn in history {
+            take_turn(&mut play, &mut disk, turn);
+        }
+        play.event(Event::CommitTrouble(None));
+        disk.show(&mut play);
+        play.caught_up();
+        play.minutes(2);
+        let mut states = play.states();
+        let announced = states.len();
+        states.dedup();
+        assert_eq!(states.len(), announced, "{states:?}");
+        if let Some(last) = states.last() {
+            assert_eq!(&play.state(RUN).0, last);
+        }
+        let mut told: Vec<_> = play.failures().into_iter().filter(|one| one.1.is_some()).collect();
+        told.sort();
+        let wanted = play.world.logs[&LogKey::new(LOG)].known.reading.trainings.iter();
+        let wanted = wanted.flat_map(|training| &training.failures).filter(|one| !one.is_cascade);
+        for failure in wanted {
+            let same = |one: &&(String, Option<u64>)| **one == (failure.class.clone(), Some(failure.line));
+            assert_eq!(told.iter().filter(same).count(), 1, "{failure:?} in {told:?}");
+        }
+        told.dedup();
+        assert_eq!(told.len(), play.failures().iter().filter(|one| one.1.is_some()).count());
+        let mut kinds: Vec<_> = play.journal.memory.notes.iter().map(|note| &note.1).collect();
+        kinds.sort();
+        kinds.dedup();
+        assert_eq!(kinds.len(), play.notes());
+    }
+}

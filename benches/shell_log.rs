@@ -57,11 +57,11 @@ fn main() -> anyhow::Result<()> {
         }
     }
     let grown = peak_memory()?.saturating_sub(before);
-    println!("{:<34} {:>10} {:>10}", "", "best", "median");
+    println!("{:<34} {:>10} {:>10}", "figure: a shell log read", "best", "median");
     for (what, times) in rows {
-        print_row(what, times, bytes);
+        print_row(&format!("figure: {what}"), times, bytes);
     }
-    println!("\npeak memory grew by {} kB", grown >> 10);
+    println!("figure: peak memory grew by {} kB", grown >> 10);
     Ok(())
 }
 

@@ -152,6 +152,11 @@ impl FrameReader {
         if let Some(step) = skimmed.step {
             self.steps.passed_training_bars(step);
         }
+        if skimmed.lines > 0 {
+            self.line = self.line.saturating_add(skimmed.lines);
+            self.line_has_text = false;
+            self.after_blank = false;
+        }
         self.line_has_text |= skimmed.has_text;
         self.after_blank = skimmed.after_blank.unwrap_or(self.after_blank);
         skimmed.length

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use memchr::memchr3;
+use memchr::{memchr, memchr2, memchr3};
 use regex::bytes::Regex;
 
 use super::{evidence, facts, launcher, traceback};
@@ -33,7 +33,7 @@ pub(super) fn may_tell_of_failure(text: &[u8]) -> bool {
 
 /// Returns whether text may hold metric dictionaries.
 pub(super) fn may_hold_metrics(text: &[u8]) -> bool {
-    memchr::memchr(b'{', text).is_some()
+    memchr(b'{', text).is_some()
 }
 
 /// Returns whether text says nothing, whatever it holds.
@@ -41,12 +41,20 @@ pub(super) fn says_nothing(text: &[u8]) -> bool {
     !may_hold_metrics(text) && !may_state_facts(text) && !may_tell_of_failure(text)
 }
 
-/// Returns the beginning of `bytes` that holds neither a line's end nor anything that passes a
-/// gate: every text that does has one of these five letters and braces, and bars have none.
+/// Returns the beginning of `bytes` that holds neither a line's end nor anything that says something:
+/// every text that does has one of these four letters, and bars have none.
 pub(super) fn quiet_beginning(bytes: &[u8]) -> &[u8] {
     let end = memchr3(b'\n', b'e', b'o', bytes).unwrap_or(bytes.len());
     let bytes = bytes.get(..end).unwrap_or_default();
-    let end = memchr3(b'a', b'E', b'{', bytes).unwrap_or(bytes.len());
+    let end = memchr2(b'a', b'E', bytes).unwrap_or(bytes.len());
+    bytes.get(..end).unwrap_or_default()
+}
+
+/// Does the same across the ends of lines.
+pub(super) fn quiet_lines(bytes: &[u8]) -> &[u8] {
+    let end = memchr3(b'e', b'o', b'a', bytes).unwrap_or(bytes.len());
+    let bytes = bytes.get(..end).unwrap_or_default();
+    let end = memchr(b'E', bytes).unwrap_or(bytes.len());
     bytes.get(..end).unwrap_or_default()
 }
 
@@ -73,10 +81,12 @@ mod tests {
     #[test]
     fn nothing_that_passes_a_gate_is_quiet() {
         assert!(FACT_GATE.is_some() && FAILURE_GATE.is_some());
-        for needle in failure_needles().into_iter().chain(facts::LABELS).chain(["{"]) {
+        // One of these is among the names of every dictionary that counts as metrics.
+        let names = ["loss", "train_loss", "train_runtime", "eval_"];
+        for needle in failure_needles().into_iter().chain(facts::LABELS).chain(names) {
             assert!(quiet_beginning(needle.as_bytes()).len() < needle.len(), "{needle}");
+            assert!(quiet_lines(needle.as_bytes()).len() < needle.len(), "{needle}");
         }
-        assert!(may_hold_metrics(b"x{") && !quiet_beginning(b"x{").contains(&b'{'));
     }
 
     #[test]
@@ -84,6 +94,7 @@ mod tests {
         let bars =
             "  4%|▍   | 17/400 [00:06<02:37,  2.43it/s]\r100%|█| 5/5 [1:00:00<?, ?s/it]\x1b[A";
         assert_eq!(quiet_beginning(bars.as_bytes()), bars.as_bytes());
-        assert_eq!(quiet_beginning(b"1/2 [0]\r2/2\nx"), b"1/2 [0]\r2/2");
+        assert_eq!(quiet_beginning(b"1/2 [0]\r2/2\nxe"), b"1/2 [0]\r2/2");
+        assert_eq!(quiet_lines(b"1/2 [0]\r2/2\nxe"), b"1/2 [0]\r2/2\nx");
     }
 }

@@ -341,7 +341,8 @@ fn console_piece() -> impl Strategy<Value = Vec<u8>> {
         12 => bar,
         3 => proptest::sample::select(between.to_vec()).prop_map(str::to_owned),
     ];
-    let end = prop_oneof![8 => proptest::strategy::Just("\r"), 2 => proptest::strategy::Just("\n")];
+    // Of consoles and of cleaned logs.
+    let end = prop_oneof![6 => proptest::strategy::Just("\r"), 4 => proptest::strategy::Just("\n")];
     (frame, end).prop_map(|(frame, end)| (frame + end).into_bytes())
 }
 

@@ -1,5 +1,6 @@
 //! What training is doing, told by the real daemon from logs that grow while it watches.
 
+use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
 use std::io::Write as _;
 use std::path::Path;
@@ -21,9 +22,10 @@ fn append(project: &Project, log: &str, text: &str) {
 
 /// Frames of a bar up to a step, as a trainer prints them, each ended by the next one.
 fn frames(steps: std::ops::RangeInclusive<u64>) -> String {
-    steps
-        .map(|step| format!("\r {step:3}%|█  | {step}/100 [00:{step:02}<01:00,  1.00it/s]"))
-        .collect()
+    steps.fold(String::new(), |mut text, step| {
+        write!(text, "\r {step:3}%|█  | {step}/100 [00:{step:02}<01:00,  1.00it/s]").unwrap();
+        text
+    })
 }
 
 fn state(status: &Value) -> &str {
@@ -45,6 +47,25 @@ fn told(daemon: &Daemon, kind: &str, fact: &str) -> Vec<String> {
 
 fn wait_for_notes(project: &Project, count: usize) {
     wait(&format!("{count} notes"), || project.notes().len() >= count);
+}
+
+/// The note of the failure, its cell and its list item.
+fn the_failure_is_documented_once(project: &Project) {
+    assert_eq!(project.notes().len(), 1, "{:?}", project.notes());
+    let name = &project.notes()[0];
+    assert!(name.starts_with(RUN) && name.ends_with("_out-of-memory.md"), "{name}");
+    let note = project.path("docs/2_Experiments_Registry/run_reports").join(name);
+    let note = fs::read_to_string(note).unwrap();
+    assert!(
+        note.contains("| Loss | 8.3238 | 20 |") && note.contains(&format!("{LOG}, line 6")),
+        "{note}"
+    );
+    let log = project.log();
+    assert!(log.contains("**FAILED: out_of_memory at step"), "{log}");
+    assert_eq!(
+        log.matches(&format!("({})", Path::new("run_reports").join(name).display())).count(),
+        2
+    );
 }
 
 #[test]
@@ -93,22 +114,7 @@ fn a_training_is_followed_from_its_first_line_to_its_failure_through_a_kill() {
     assert_eq!(told(&daemon, "run_state", "state"), ["training", "failed"]);
     assert_eq!(told(&daemon, "training_failure", "failure"), ["out_of_memory"]);
     daemon.wait_until("all documents", |status| status["documents"]["pending"] == 0);
-    assert_eq!(project.notes().len(), 1, "{:?}", project.notes());
-    let name = &project.notes()[0];
-    assert!(name.starts_with(RUN) && name.ends_with("_out-of-memory.md"), "{name}");
-    let note =
-        fs::read_to_string(project.path("docs/2_Experiments_Registry/run_reports").join(name));
-    let note = note.unwrap();
-    assert!(
-        note.contains("| Loss | 8.3238 | 20 |") && note.contains(&format!("{LOG}, line 6")),
-        "{note}"
-    );
-    let log = project.log();
-    assert!(log.contains("**FAILED: out_of_memory at step"), "{log}");
-    assert_eq!(
-        log.matches(&format!("({})", Path::new("run_reports").join(name).display())).count(),
-        2
-    );
+    the_failure_is_documented_once(&project);
     let text = out(&project.run(&["status"]));
     assert!(text.contains("failed: out_of_memory at line 6"), "{text}");
     assert_eq!(daemon.stop(), Some(0));
@@ -119,10 +125,10 @@ fn a_loss_that_is_not_finite_is_told_while_training_goes_on() {
     let project = Project::new();
     let log = include_str!("../fixtures/parse/shell_logs/diffusion_nan.log");
     let run = log.split_once("offline-run-").unwrap().1.lines().next().unwrap();
-    let run = run.splitn(2, '-').nth(1).unwrap().to_owned();
+    let run = run.split_once('-').unwrap().1;
     let daemon = project.start();
     append(&project, LOG, log);
-    daemon.wait_until("the run", |status| status["runs"][0]["run"] == run.as_str());
+    daemon.wait_until("the run", |status| status["runs"][0]["run"] == run);
     wait_for_notes(&project, 1);
     assert!(project.notes()[0].ends_with("_non-finite.md"), "{:?}", project.notes());
     assert_eq!(told(&daemon, "training_failure", "failure"), ["non_finite"]);

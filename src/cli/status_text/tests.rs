@@ -267,7 +267,6 @@ fn failing_and_unknown_runs_say_why() {
             failed: torch.OutOfMemoryError: CUDA out of memory. (line 1201)
             note: docs/run_reports/x_failure_20260225_effective-rank.md
             not finite: loss
-            end: the run has ended
         tsdae_posonly_H64L2C128_20260224_101500  unknown  80               unknown  35.0/128 weights          unknown  0 of 0
             verdict unknown: weights only
             unknown: no shell log names it

@@ -59,80 +59,89 @@ fn steady(
     output
 }
 
+fn healthy(name: &'static str, output: Output) -> Family {
+    Family { name, output, hangs: false, within: 0 }
+}
+
 fn families() -> Vec<Family> {
     let mut dice = Dice(42);
+    let mut all = evenly_paced(&mut dice);
+    all.extend(unevenly_paced(&mut dice));
+    all.extend(hanging(&mut dice));
+    for family in &mut all {
+        family.output.sort_unstable();
+    }
+    all
+}
+
+fn evenly_paced(dice: &mut Dice) -> Vec<Family> {
     let none = |_| (0, Vec::new());
-    let healthy = |name, output| Family { name, output, hangs: false, within: 0 };
-    let mut all = vec![
+    vec![
         healthy(
             "a line per half hour, bursts at evaluations",
-            steady(&mut dice, (0, 30 * MINUTE, 4 * MINUTE, 60), |number| match number % 5 {
+            steady(dice, (0, 30 * MINUTE, 4 * MINUTE, 60), |number| match number % 5 {
                 4 => (12 * MINUTE, vec![1, 2, 11 * MINUTE, 11 * MINUTE + 2]),
                 _ => (0, vec![]),
             }),
         ),
         healthy(
             "a bar each second, saves of 90 s",
-            steady(&mut dice, (0, 1, 1, 20_000), |number| {
+            steady(dice, (0, 1, 1, 20_000), |number| {
                 if number % 1000 == 999 { (90, vec![]) } else { (0, vec![]) }
             }),
         ),
         healthy(
             "a bar each second, silent evaluations of 8 min",
-            steady(&mut dice, (0, 1, 1, 20_000), |number| {
+            steady(dice, (0, 1, 1, 20_000), |number| {
                 if number % 5000 == 4999 { (8 * MINUTE, vec![]) } else { (0, vec![]) }
             }),
         ),
-        healthy("a line per minute", steady(&mut dice, (0, MINUTE, 20, 600), none)),
-        healthy(
-            "data preparation of 90 min, then a bar",
-            steady(&mut dice, (90 * MINUTE, 1, 1, 5000), none)
-                .into_iter()
-                .chain([(5, false), (9, false), (40, false)])
-                .collect(),
-        ),
-        healthy(
-            "slow start that gets faster",
-            (1..60)
-                .scan(0, |time, line| {
-                    Some({
-                        *time += 25 * MINUTE / line + 20;
-                        (*time, true)
-                    })
-                })
-                .collect(),
-        ),
-        healthy(
-            "gets slower little by little",
-            (1..60)
-                .scan(0, |time, line| {
-                    Some({
-                        *time += MINUTE + line * 10;
-                        (*time, true)
-                    })
-                })
-                .collect(),
-        ),
-        healthy("no line but every 100 min", steady(&mut dice, (0, 100 * MINUTE, 60, 20), none)),
-    ];
-    for (name, interval, within) in [
+        healthy("a line per minute", steady(dice, (0, MINUTE, 20, 600), none)),
+        healthy("no line but every 100 min", steady(dice, (0, 100 * MINUTE, 60, 20), none)),
+    ]
+}
+
+/// Lines whose distances grow or shrink.
+fn at_distances(distance: impl Fn(u64) -> u64) -> Output {
+    let mut time = 0;
+    let mut output = Vec::new();
+    for line in 1..60 {
+        time += distance(line);
+        output.push((time, true));
+    }
+    output
+}
+
+fn unevenly_paced(dice: &mut Dice) -> Vec<Family> {
+    let mut prepared = vec![(5, false), (9, false), (40, false)];
+    prepared.extend(steady(dice, (90 * MINUTE, 1, 1, 5000), |_| (0, Vec::new())));
+    vec![
+        healthy("data preparation of 90 min, then a bar", prepared),
+        healthy("slow start that gets faster", at_distances(|line| 25 * MINUTE / line + 20)),
+        healthy("gets slower little by little", at_distances(|line| MINUTE + line * 10)),
+    ]
+}
+
+fn hanging(dice: &mut Dice) -> Vec<Family> {
+    let dies = [
         ("dies: a bar each second", 1, 11 * MINUTE),
         ("dies: a line per minute", MINUTE, 12 * MINUTE),
         ("dies: a line per half hour", 30 * MINUTE, 3 * HOUR),
-    ] {
-        let output = steady(&mut dice, (0, interval, interval / 10 + 1, 200), none);
-        all.push(Family { name, output, hangs: true, within });
-    }
-    let output = vec![(10, false), (30, false)];
+    ];
+    let mut all: Vec<Family> = dies
+        .into_iter()
+        .map(|(name, interval, within)| {
+            let steps = (0, interval, interval / 10 + 1, 200);
+            let output = steady(dice, steps, |_| (0, Vec::new()));
+            Family { name, output, hangs: true, within }
+        })
+        .collect();
     all.push(Family {
         name: "hangs before the first step",
-        output,
+        output: vec![(10, false), (30, false)],
         hangs: true,
         within: 2 * HOUR + MINUTE,
     });
-    for family in &mut all {
-        family.output.sort_unstable();
-    }
     all
 }
 

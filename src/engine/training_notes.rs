@@ -211,7 +211,7 @@ fn write(world: &mut World, id: &RunId, found: Found, now: Moment, out: &mut Dec
         evidence: found.evidence,
     };
     let step = facts.training.as_ref().map(|point| point.step);
-    let headline = note::training_headline(&found.class, step);
+    let headline = note::training_headline(&found.class, found.ends_training, step);
     let file = note::note_file(id, now, &kind);
     let text = note::training_note(&facts);
     // The first failure that was concluded stays.

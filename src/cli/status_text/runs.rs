@@ -206,6 +206,8 @@ fn checkpoints(run: &Run) -> String {
 fn needs_attention(run: &Run) -> bool {
     matches!(run.state.as_str(), "failed" | "stalled" | "unknown")
         || run.verdict.is_some_and(|verdict| verdict != Verdict::Pass)
+        || !run.failure_notes.is_empty()
+        || run.metrics.as_ref().is_some_and(|metrics| !metrics.not_finite.is_empty())
 }
 
 /// Returns what a person needs to know beyond the row, the most important first.

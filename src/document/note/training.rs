@@ -45,14 +45,17 @@ pub struct TrainingNoteFacts<'a> {
 impl TrainingNoteFacts<'_> {
     /// Returns what failed, as Markdown: `out_of_memory at step 1,200`.
     fn headline(&self) -> String {
-        training_headline(self.class, self.training.as_ref().map(|point| point.step))
+        let step = self.training.as_ref().map(|point| point.step);
+        training_headline(self.class, self.ends_training, step)
     }
 }
 
-/// Returns what failed and where, as Markdown: `out_of_memory at step 1,200`.
-pub fn training_headline(class: &str, step: Option<u64>) -> String {
+/// Returns what failed and where, as Markdown: `out_of_memory at step 1,200`. What ends nothing is
+/// found in the midst of training, at or before the step where that is: `non_finite by step 60`.
+pub fn training_headline(class: &str, ends_training: bool, step: Option<u64>) -> String {
     let class = escape::escaped(class, CELL_LIMIT);
-    step.map_or_else(|| class.clone(), |step| format!("{class} at step {}", grouped(step)))
+    let when = if ends_training { "at" } else { "by" };
+    step.map_or_else(|| class.clone(), |step| format!("{class} {when} step {}", grouped(step)))
 }
 
 /// Writes the whole note in the project's report form (design, section 8.2).

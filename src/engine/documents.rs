@@ -1,5 +1,6 @@
 //! What the experiment log and the run reports get of a decision.
 
+use std::cmp::Reverse;
 use std::path::{Component, Path, PathBuf};
 
 use crate::document::{Links, cells, note};
@@ -14,6 +15,9 @@ use crate::parse::run_metrics::is_printed_as;
 
 use super::world::{Run, World};
 use super::{Decisions, Effect, training};
+
+/// Runs whose newest metrics are remembered.
+const HISTORIES: usize = 64;
 
 /// The row of a run that was just seen for the first time: its date and architecture.
 pub(super) fn first_row(world: &World, sighting: &RunSighting, out: &mut Decisions) {
@@ -55,9 +59,19 @@ fn run_row(world: &World, run: &RunId, fills: Vec<CellFill>, out: &mut Decisions
 pub(super) fn run_facts(world: &mut World, id: &RunId, found: FoundFacts, out: &mut Decisions) {
     let run = world.run_mut(id);
     if run.is_live() {
-        // Without a log there is nothing that it could be laid beside.
-        run.history = if run.logs.is_empty() { Vec::new() } else { found.history };
+        run.history = found.history;
+        forget_old_histories(world);
         learn_facts(world, id, found.facts, out);
+    }
+}
+
+/// The metrics of the runs that were written last are kept: hundreds of runs may be known.
+fn forget_old_histories(world: &mut World) {
+    let with_one = world.runs.values_mut().filter(|run| !run.history.is_empty());
+    let mut with_one: Vec<&mut Run> = with_one.collect();
+    with_one.sort_by_key(|run| Reverse(run.newest_change));
+    for run in with_one.into_iter().skip(HISTORIES) {
+        run.history = Vec::new();
     }
 }
 

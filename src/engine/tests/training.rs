@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::model::host_evidence::{KernelFinding, KernelHappening};
-use crate::model::training::TrainingState;
+use crate::model::journal::RunFacts;
+use crate::model::shell_log::LogMetricKind;
+use crate::model::training::{TrainerMetric, TrainingState};
 
 const LOG: &str = "Cache/logs/shell_diffusion_20261123_063745.log";
 const NAMELESS: &str = "Cache/logs/shell_tsdae_posonly_20261123_063745.log";
@@ -92,6 +94,27 @@ fn a_run_is_followed_from_its_log_through_its_checkpoints_to_its_end() {
     play.restart_and_read();
     play.minutes(30);
     assert_eq!(play.states(), ["training", "complete"], "announced once");
+}
+
+#[test]
+fn the_metrics_of_runs_without_a_log_are_shown_of_the_newest_ones() {
+    let mut play = Play::new();
+    play.caught_up();
+    let names: Vec<String> =
+        (0..70).map(|number| format!("diffusion_H64L2C128D2_20261123_0638{number:02}")).collect();
+    for name in &names {
+        play.later(60);
+        play.show(name, &[("checkpoint-20", complete(name))]);
+        let values = vec![("loss".to_owned(), 8.5)];
+        let metric = TrainerMetric { step: 20, kind: LogMetricKind::Train, values };
+        let found = FoundFacts { facts: RunFacts::default(), history: vec![metric] };
+        play.event(Event::RunFacts(RunId::new(name.as_str()), found));
+    }
+    let status = snapshot(&play.world, play.now);
+    let with_metrics = status.runs.iter().filter(|run| !run.recent_metrics.is_empty());
+    assert_eq!(with_metrics.count(), 64);
+    let newest = status.runs.iter().find(|run| run.run.as_str() == names[69]).unwrap();
+    assert_eq!(newest.recent_metrics[0].step, Some(20));
 }
 
 #[test]

@@ -65,7 +65,8 @@ pub(super) fn judge(world: &mut World, id: &RunId, now: Moment, out: &mut Decisi
         _ => KnownState {
             state: judged.state,
             since: now.whole_seconds(),
-            evidence: judged.evidence.clone(),
+            // What is not announced is not remembered either.
+            evidence: if is_news { judged.evidence.clone() } else { String::new() },
             writers: writers.unwrap_or_default(),
         },
     };

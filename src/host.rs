@@ -78,6 +78,11 @@ pub fn raise_open_files() -> std::io::Result<Option<u64>> {
     }
 }
 
+/// Returns how many files the process may have open; `None` if that is not limited.
+pub fn open_files() -> Option<u64> {
+    getrlimit(Resource::Nofile).current
+}
+
 /// Returns the host's name, or `unknown`.
 pub fn host_name() -> String {
     System::host_name().unwrap_or_else(|_| "unknown".to_owned())

@@ -14,6 +14,7 @@ mod client;
 mod connection;
 mod ring;
 mod server;
+mod snapshots;
 mod socket;
 pub mod wire;
 

@@ -48,6 +48,8 @@ const RECORDS: usize = 64;
 const HISTORY: usize = 256;
 /// Commands that wait; whoever gives more waits for room.
 const ORDERS: usize = 16;
+/// Open files that clients leave to everything else.
+const RESERVED_FILES: usize = 256;
 
 /// The daemon, wired together and not yet turning.
 pub(super) struct House {
@@ -98,6 +100,15 @@ fn raise_open_files() -> Option<u64> {
     })
 }
 
+/// Returns how many clients there may be at a time: however many want to connect, files remain for
+/// the journal, the checkpoints and the analyses.
+fn room_for_clients() -> usize {
+    let most = Limits::default().clients;
+    let Some(files) = host::open_files() else { return most };
+    let files = usize::try_from(files).unwrap_or(usize::MAX);
+    most.min(files - RESERVED_FILES.min(files / 2))
+}
+
 fn wire(
     settings: &Arc<Settings>,
     (journal, memory): (Journal, Memory),
@@ -112,7 +123,9 @@ fn wire(
     let (to_recorder, from_recorder) = mpsc::channel(RECORDS);
     let inbox = Arc::new(Inbox::default());
     let publisher = Publisher::new(memory.last_seq);
-    let (snapshots, latest) = state::channel(Arc::new(Status::default()));
+    // A client that is there before the first scan begins where the journal ends.
+    let daemon = DaemonStatus { seq: memory.last_seq, ..daemon_status(settings) };
+    let (snapshots, latest) = state::channel(Arc::new(Status { daemon, ..Status::default() }));
     let devices = Devices::start(&mut workers, news_sender.clone())?;
     let helpers = {
         let settings = Arc::clone(settings);
@@ -220,7 +233,7 @@ fn server(
     ways: Ways,
 ) -> Server {
     let Ways { history, commands } = ways;
-    let limits = Limits::default();
+    let limits = Limits { clients: room_for_clients(), ..Limits::default() };
     Server { identity, publisher, snapshots, history, commands, limits, clock: now }
 }
 

@@ -79,12 +79,15 @@ async fn converse(
             return drain(&input);
         }
     };
-    // The start is taken before the snapshot, so that no event falls between the two.
-    let start = service.server.publisher.head();
-    outgoing.write(service.snapshot_line().as_bytes()).await?;
+    let snapshot = service.snapshot();
+    outgoing.write(snapshot.line.as_bytes()).await?;
     if subscription.once {
         return drain(&input);
     }
+    // The snapshot may be older than the newest event, and none may fall between the two.
+    let head = service.server.publisher.head();
+    let start = subscription.since.map_or(snapshot.seq, |_| head).min(head);
+    drop(snapshot);
     let mut follower = Follower::new(service, outgoing, subscription, start);
     follower.deliver(start).await?;
     follower.outgoing.send(&Message::Live { seq: start }).await?;

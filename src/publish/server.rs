@@ -9,11 +9,13 @@ use anyhow::Context;
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use super::connection;
 use super::ring::Publisher;
+use super::snapshots::{Snapshot, Snapshots};
 use super::socket::BoundSocket;
 use super::wire;
 use crate::model::command::{Answer, Command};
@@ -131,9 +133,9 @@ impl Server {
     /// panicked); trouble with single clients or with accepting is logged and survived.
     pub async fn serve(self, socket: BoundSocket, stop: CancellationToken) -> anyhow::Result<()> {
         let limits = self.limits;
-        let service = Arc::new(Service { server: self, newest: Mutex::new(None) });
+        let service = Arc::new(Service { server: self, snapshots: Mutex::default() });
         let mut clients = JoinSet::new();
-        let mut refusals = 0_u64;
+        let (mut refused, mut turned_away) = (Complaint::default(), Complaint::default());
         info!(socket = %socket.path().display(), "serving status");
         loop {
             // All branches are cancel-safe: a connection that was not yet accepted stays in the
@@ -142,10 +144,10 @@ impl Server {
                 biased;
                 () = stop.cancelled() => break,
                 Some(ended) = clients.join_next() => ended.context("a client's task failed")?,
-                accepted = accept(&socket, limits.accept_pause, &mut refusals) => {
+                accepted = accept(&socket, limits.accept_pause, &mut refused) => {
                     let Some(stream) = accepted else { continue };
                     if clients.len() >= limits.clients {
-                        turn_away(&stream);
+                        turn_away(&stream, limits.clients, &mut turned_away);
                         continue;
                     }
                     clients.spawn(connection::attend(stream, Arc::clone(&service), stop.clone()));
@@ -159,42 +161,63 @@ impl Server {
     }
 }
 
+/// How long one complaint stands for all that would repeat it.
+const COMPLAINT: Duration = Duration::from_mins(1);
+
+/// Something that clients can bring about as often as they like and that must not fill the log.
+#[derive(Debug, Default)]
+struct Complaint {
+    said: Option<Instant>,
+    times: u64,
+}
+
+impl Complaint {
+    /// Counts one more time, and returns how many times there were since it was last said if it is
+    /// time to say it again.
+    fn due(&mut self, now: Instant) -> Option<u64> {
+        self.times += 1;
+        if self.said.is_some_and(|said| now.duration_since(said) < COMPLAINT) {
+            return None;
+        }
+        self.said = Some(now);
+        Some(std::mem::take(&mut self.times))
+    }
+}
+
 /// Accepts one client; `None` after the system refused and a pause, so that running out of file
 /// descriptors is neither the end nor a busy loop.
-async fn accept(socket: &BoundSocket, pause: Duration, refusals: &mut u64) -> Option<UnixStream> {
+async fn accept(
+    socket: &BoundSocket,
+    pause: Duration,
+    refused: &mut Complaint,
+) -> Option<UnixStream> {
     match socket.accept().await {
-        Ok(stream) => {
-            if *refusals > 0 {
-                info!(refusals = *refusals, "accepting clients again");
-                *refusals = 0;
-            }
-            Some(stream)
-        }
+        Ok(stream) => Some(stream),
         Err(error) => {
-            if *refusals == 0 {
-                warn!(%error, "cannot accept clients; trying again");
+            if let Some(times) = refused.due(Instant::now()) {
+                warn!(%error, times, "cannot accept clients; trying again");
             }
-            *refusals += 1;
             tokio::time::sleep(pause).await;
             None
         }
     }
 }
 
-fn turn_away(stream: &UnixStream) {
+fn turn_away(stream: &UnixStream, most: usize, turned_away: &mut Complaint) {
     let message = "too many clients; close some and connect again".to_owned();
     let line = wire::Message::Error { message }.line();
     // A socket that was just accepted has room for one short line; if not, being closed says it.
     let told: io::Result<usize> = stream.try_write(line.as_bytes());
-    warn!(told = told.is_ok(), "turned a client away: too many");
+    if let Some(clients) = turned_away.due(Instant::now()) {
+        warn!(clients, most, told = told.is_ok(), "turned clients away: too many are connected");
+    }
 }
 
 /// What all connections share.
 #[derive(Debug)]
 pub(super) struct Service {
     pub(super) server: Server,
-    /// The newest snapshot's line beside the snapshot that it was made from.
-    newest: Mutex<Option<(Arc<Status>, Arc<str>)>>,
+    snapshots: Mutex<Snapshots>,
 }
 
 impl Service {
@@ -206,19 +229,10 @@ impl Service {
         wire::Message::Hello(wire::Hello { protocol, version, journal, pid, host, root, seq })
     }
 
-    /// Returns the newest snapshot as a line, made once however many clients ask for it.
-    pub(super) fn snapshot_line(&self) -> Arc<str> {
+    /// Returns the newest snapshot as a line.
+    pub(super) fn snapshot(&self) -> Snapshot {
         let status = Arc::clone(&self.server.snapshots.borrow());
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        match &*newest {
-            Some((known, line)) if Arc::ptr_eq(known, &status) => Arc::clone(line),
-            _ => {
-                let message = wire::Message::Status(Box::new(wire::Status::from(&*status)));
-                let line: Arc<str> = Arc::from(message.line());
-                *newest = Some((status, Arc::clone(&line)));
-                line
-            }
-        }
+        self.snapshots.lock().unwrap_or_else(PoisonError::into_inner).line_of(&status)
     }
 
     /// Has a command carried out and returns the daemon's answer.
@@ -253,5 +267,21 @@ impl Service {
             Ok(None) => Err("the journal is closed".to_owned()),
             Err(_) => Err("the journal does not answer".to_owned()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_flood_is_one_line_a_minute_and_none_of_it_is_uncounted() {
+        let (mut complaint, start) = (Complaint::default(), Instant::now());
+        assert_eq!(complaint.due(start), Some(1));
+        for _ in 0..500 {
+            assert_eq!(complaint.due(start + COMPLAINT / 2), None);
+        }
+        assert_eq!(complaint.due(start + COMPLAINT), Some(501));
+        assert_eq!(complaint.due(start + COMPLAINT), None);
     }
 }

@@ -1,5 +1,6 @@
 //! The server from outside, over real sockets.
 
+mod hostile;
 pub(super) mod support;
 
 use std::time::Duration;

@@ -23,7 +23,7 @@ use crate::publish::{
 use crate::settings::StatusSettings;
 
 /// How long anything in these tests may take before it counts as hung.
-const DEADLINE: Duration = Duration::from_secs(20);
+pub(in crate::publish) const DEADLINE: Duration = Duration::from_secs(20);
 
 pub(in crate::publish) fn moment() -> Moment {
     let time = jiff::Timestamp::from_second(1_772_024_587).unwrap_or_default();
@@ -45,6 +45,13 @@ pub(in crate::publish) fn event_of(seq: u64, run: &str) -> StoredEvent {
 
 pub(in crate::publish) fn status_settings(socket: PathBuf) -> StatusSettings {
     StatusSettings { socket, socket_mode: 0o660, socket_group: None, keep_events: 100 }
+}
+
+/// Returns a snapshot that knows of the events up to this one.
+pub(in crate::publish) fn status_at(seq: u64) -> Status {
+    let mut status = Status::default();
+    status.daemon.seq = seq;
+    status
 }
 
 /// Returns limits under which a request is never missed, however busy the machine is: half a second
@@ -99,7 +106,7 @@ impl House {
         journal.append(&(1..=known).map(event).collect::<Vec<_>>());
         let (history, mut requests) = mpsc::channel::<HistoryRequest>(16);
         let (commands, mut orders) = mpsc::channel::<CommandRequest>(16);
-        let (snapshots, receiver) = watch::channel(Arc::new(Status::default()));
+        let (snapshots, receiver) = watch::channel(Arc::new(status_at(known)));
         let server = Server {
             identity: Identity {
                 version: "0.1.0".to_owned(),

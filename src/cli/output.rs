@@ -3,6 +3,7 @@
 use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
+use rustix::event::{PollFd, PollFlags, Timespec};
 use tracing_subscriber::EnvFilter;
 
 use crate::daemon::Fatal;
@@ -73,6 +74,18 @@ impl Output {
 
     pub(super) fn line(&mut self, line: &str) -> io::Result<()> {
         self.text(&format!("{line}\n"))
+    }
+
+    /// Returns whether whoever read standard output is gone, which a write would tell only when
+    /// there is something to print.
+    ///
+    /// Source: pipe(7) and poll(2): the writing end reports `POLLERR` once nobody reads.
+    pub(super) fn is_abandoned() -> bool {
+        let stdout = io::stdout();
+        let mut reader = [PollFd::new(&stdout, PollFlags::empty())];
+        let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let polled = rustix::event::poll(&mut reader, Some(&at_once));
+        polled.is_ok() && reader.iter().any(|one| one.revents().contains(PollFlags::ERR))
     }
 
     /// Prints a value as indented JSON, piece by piece: it may be large.

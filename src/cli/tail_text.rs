@@ -15,14 +15,18 @@ pub fn tail_message(message: &Message, colored: bool) -> Option<String> {
     match message {
         Message::Event(event) => Some(tail_line(event, colored)),
         Message::Gap { from, to } => {
-            let text = format!("events {from} to {to} are no longer available");
-            Some(Line::default().with(Tint::Yellow, &text).print(usize::MAX, colored))
+            Some(notice(&format!("events {from} to {to} are no longer available"), colored))
         }
         Message::Error { message } => {
             Some(Line::default().with(Tint::Red, message).print(usize::MAX, colored))
         }
         _ => None,
     }
+}
+
+/// Prints what is no event but matters to a person who follows them.
+pub fn notice(text: &str, colored: bool) -> String {
+    Line::default().with(Tint::Yellow, text).print(usize::MAX, colored)
 }
 
 /// Prints an event as one line without a newline: local time, kind, what it is about, the facts.

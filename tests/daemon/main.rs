@@ -24,3 +24,4 @@ mod shell_logs;
 mod socket;
 mod state;
 mod support;
+mod tail;

@@ -35,6 +35,16 @@ pub enum BindError {
         /// The path.
         path: PathBuf,
     },
+    /// Its folder is not there, and is not ours to make.
+    #[error(
+        "there is no folder `{}` for the socket; make it, let systemd make it \
+         (`RuntimeDirectory=`), or set another `status.socket`",
+        path.display()
+    )]
+    NoFolder {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The configured group does not exist.
     #[error(
         "there is no group `{group}` in `/etc/group`; set `status.socket_group` to a group or its number"
@@ -79,6 +89,8 @@ pub async fn bind(settings: &StatusSettings, state_dir: &Path) -> Result<BoundSo
     let group = settings.socket_group.as_deref().map(group_number).transpose()?;
     if folder.starts_with(state_dir) {
         make_folder(folder)?;
+    } else if !folder.is_dir() {
+        return Err(BindError::NoFolder { path: folder.to_owned() });
     }
     refuse_if_taken(path).await?;
 
@@ -328,7 +340,7 @@ mod tests {
         let outside = tempfile::tempdir().unwrap();
         let settings = status_settings(outside.path().join("missing/status.sock"));
         let refused = bind(&settings, Path::new("/state")).await.unwrap_err();
-        assert!(matches!(refused, BindError::System { action: "bind", .. }), "{refused}");
+        assert!(matches!(refused, BindError::NoFolder { .. }), "{refused}");
         assert_eq!(file_names(outside.path()).len(), 0);
     }
 

@@ -78,7 +78,7 @@ fn a_daemon_that_was_killed_leaves_nothing_running() {
 fn the_analysis_has_the_file_limit_that_the_daemon_was_started_with() {
     let project = Project::new();
     project.script_file("checkpoint-20", "hang", "");
-    let daemon = project.start_with_open_files(256);
+    let daemon = project.start_with_open_files("-Sn", 256);
     project.save(RUN, 20);
     daemon.wait_until("a running analysis", |_| !project.pids_of_the_fake().is_empty());
     let (analysis, hard) = open_files(&project.pids_of_the_fake()[0].to_string());

@@ -207,19 +207,25 @@ impl Project {
 
     /// Starts the daemon with further variables in its environment.
     pub(crate) fn start_with(&self, environment: &[(&str, &Path)]) -> Daemon {
-        let mut command = command(&["watch", "--root"]);
-        command.envs(environment.iter().copied());
-        Daemon::start(self, command)
+        self.start_serving(&self.path("Cache/runscribe/status.sock"), environment)
     }
 
-    /// Starts the daemon under a soft limit on open files.
-    pub(crate) fn start_with_open_files(&self, limit: u32) -> Daemon {
+    /// The same where the socket is expected elsewhere.
+    pub(crate) fn start_serving(&self, socket: &Path, environment: &[(&str, &Path)]) -> Daemon {
+        let mut command = command(&["watch", "--root"]);
+        command.envs(environment.iter().copied());
+        Daemon::start(self, command, socket)
+    }
+
+    /// Starts the daemon under a limit on open files: `-Sn` for a soft one, `-n` for both.
+    pub(crate) fn start_with_open_files(&self, kind: &str, limit: u32) -> Daemon {
         let plain = command(&["watch", "--root"]);
         let mut limited = Command::new("/bin/sh");
-        limited.args(["-c", "ulimit -Sn \"$0\"; exec \"$@\""]).arg(limit.to_string());
+        limited.args(["-c", "ulimit \"$0\" \"$1\" && shift && exec \"$@\""]);
+        limited.args([kind, &limit.to_string()]);
         limited.arg(plain.get_program()).args(plain.get_args()).env_clear();
         limited.env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
-        Daemon::start(self, limited)
+        Daemon::start(self, limited, &self.path("Cache/runscribe/status.sock"))
     }
 }
 
@@ -309,12 +315,11 @@ pub(crate) struct Daemon {
 }
 
 impl Daemon {
-    fn start(project: &Project, mut command: Command) -> Self {
+    fn start(project: &Project, mut command: Command, socket: &Path) -> Self {
         let log = project.path("daemon.log");
         let file = fs::File::options().create(true).append(true).open(&log).unwrap();
         let child = command.arg(project.root()).stderr(file).stdout(Stdio::null()).spawn().unwrap();
-        let socket = project.path("Cache/runscribe/status.sock");
-        let mut daemon = Self { child: Some(child), socket, log };
+        let mut daemon = Self { child: Some(child), socket: socket.to_owned(), log };
         daemon.wait_for("the socket", || ());
         daemon
     }

@@ -5,7 +5,7 @@ mod runs;
 
 use std::time::Duration;
 
-use crate::cli::terminal::{Line, Tint, bytes_text, clock_text, counted, duration_text};
+use crate::cli::terminal::{Line, Tint, bytes_text, clock_text, counted, duration_text, wrapped};
 use crate::model::time::Moment;
 use crate::publish::wire::{Analysis, Documents, Gpu, Held, Host, Status, UnlinkedLog, Watch};
 
@@ -24,11 +24,16 @@ const FRESH: Duration = Duration::from_mins(2);
 /// Problems stand on top, then the runs, then the machinery.
 pub fn status_text(status: &Status, colored: bool, width: usize, now: Option<Moment>) -> String {
     let mut lines = vec![heading(status, now)];
-    lines.extend(
-        problems(status, now)
-            .iter()
-            .map(|problem| Line::indented(2).with(Tint::Red, "! ").with(Tint::Plain, problem)),
-    );
+    for problem in problems(status, now) {
+        // What to do stands at the end of a problem, so it is never clipped.
+        let rows = wrapped(Tint::Plain, &problem, 0, width.saturating_sub(4));
+        let marks = std::iter::once("! ").chain(std::iter::repeat("  "));
+        lines.extend(
+            rows.into_iter()
+                .zip(marks)
+                .map(|(row, mark)| Line::indented(2).with(Tint::Red, mark).followed_by(row)),
+        );
+    }
     lines.push(Line::default());
     lines.extend(runs::lines(&status.runs, width, now));
     lines.push(Line::default());

@@ -57,6 +57,13 @@ impl Line {
         self
     }
 
+    /// Appends another line.
+    #[must_use]
+    pub fn followed_by(mut self, other: Self) -> Self {
+        self.pieces.extend(other.pieces);
+        self
+    }
+
     /// Appends a piece filled up with spaces to a number of columns.
     #[must_use]
     pub fn padded(mut self, tint: Tint, text: &str, columns: usize) -> Self {
@@ -87,6 +94,28 @@ impl Line {
         printed.truncate(printed.trim_end_matches(' ').len());
         printed
     }
+}
+
+/// Breaks a text between its words into lines of at most `width` columns that all begin `indent`
+/// columns to the right; a longer word stays whole, for [`Line::print`] to clip.
+pub fn wrapped(tint: Tint, text: &str, indent: usize, width: usize) -> Vec<Line> {
+    let room = width.saturating_sub(indent);
+    let text = clean(text);
+    let (mut rows, mut columns): (Vec<String>, usize) = (Vec::new(), 0);
+    for word in text.split(' ') {
+        let needed = word.chars().count();
+        match rows.last_mut() {
+            Some(row) if columns.saturating_add(needed) < room => {
+                row.extend([" ", word]);
+                columns += needed + 1;
+            }
+            _ => {
+                rows.push(word.to_owned());
+                columns = needed;
+            }
+        }
+    }
+    rows.iter().map(|row| Line::indented(indent).with(tint, row)).collect()
 }
 
 /// Replaces what would act on a terminal: escape sequences vanish, other control characters become
@@ -255,6 +284,23 @@ mod tests {
         }
         assert_eq!(line.print(80, true), "  \u{1b}[31mfail\u{1b}[0m  because");
         assert_eq!(line.print(4, true), "  \u{1b}[31mf\u{1b}[0m…");
+    }
+
+    #[test]
+    fn long_texts_break_between_words_and_lose_none() {
+        for (width, rows) in [
+            (usize::MAX, &["  free some space  now"][..]),
+            (22, &["  free some space  now"]),
+            (21, &["  free some space ", "  now"]),
+            (12, &["  free some", "  space  now"]),
+            (8, &["  free", "  some", "  space", "  now"]),
+            (0, &["  free", "  some", "  space", "", "  now"]),
+        ] {
+            let lines = wrapped(Tint::Red, "free some space\u{1b}[0m  now", 2, width);
+            let printed: Vec<String> = lines.iter().map(|line| line.print(99, false)).collect();
+            let rows: Vec<&str> = rows.iter().map(|row| row.trim_end()).collect();
+            assert_eq!(printed, rows, "{width}");
+        }
     }
 
     #[test]

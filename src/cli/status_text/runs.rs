@@ -4,7 +4,7 @@ use std::cmp::Reverse;
 
 use crate::cli::terminal::{
     Line, Tint, clean, clock_text, duration_text, rank_text, shorten, spark_line, state_tint,
-    verdict_tint,
+    verdict_tint, wrapped,
 };
 use crate::model::measurement::{EMBEDDING_WEIGHT_RANK, Verdict};
 use crate::model::time::Moment;
@@ -76,22 +76,54 @@ fn summary(introduction: &str, runs: &[&Run]) -> Option<Line> {
 fn table(shown: &[&Run], width: usize, now: Option<Moment>) -> Vec<Line> {
     let rows: Vec<Vec<Cell>> = shown.iter().map(|run| cells(run, now)).collect();
     let columns = fit(&rows, width);
-    let headings: Vec<Cell> =
-        COLUMNS.iter().map(|(name, _)| (Tint::Dim, (*name).to_owned())).collect();
-    let mut lines = vec![row(&headings, &columns)];
+    let mut lines = Vec::new();
+    if let Some(columns) = &columns {
+        let headings: Vec<Cell> =
+            COLUMNS.iter().map(|(name, _)| (Tint::Dim, (*name).to_owned())).collect();
+        lines.push(row(&headings, columns));
+    }
     for (run, cells) in shown.iter().zip(&rows) {
-        lines.push(row(cells, &columns));
-        let room = if shown.len() <= DETAILED_RUNS { usize::MAX } else { 2 };
-        let wanted = room > 2 || needs_attention(run);
-        lines.extend(details(run).into_iter().filter(|_| wanted).take(room));
+        match &columns {
+            Some(columns) => lines.push(row(cells, columns)),
+            None => lines.extend(stacked(cells, width)),
+        }
+        let details = details(run);
+        if shown.len() <= DETAILED_RUNS {
+            lines.extend(details.iter().flat_map(|(tint, text)| wrapped(*tint, text, 4, width)));
+        } else if needs_attention(run) {
+            let most_important = details.iter().take(2);
+            lines.extend(most_important.map(|(tint, text)| Line::indented(4).with(*tint, text)));
+        }
     }
     lines
 }
 
-/// Returns each column's width; `None` for those that are left out.
+/// One run on a screen that is too narrow for a table: its id, and beneath it all that is known.
+fn stacked(cells: &[Cell], width: usize) -> Vec<Line> {
+    let mut lines = Vec::new();
+    if let Some((tint, id)) = cells.first() {
+        lines.push(Line::default().with(*tint, &shorten(id, width)));
+    }
+    let known = |(_, text): &&Cell| !text.is_empty() && text != "--";
+    let mut columns = width;
+    for (tint, text) in cells.iter().skip(1).filter(known) {
+        let needed = text.chars().count() + 2;
+        columns += needed;
+        if columns > width {
+            lines.push(Line::default());
+            columns = needed;
+        }
+        if let Some(line) = lines.pop() {
+            lines.push(line.with(Tint::Plain, "  ").with(*tint, text));
+        }
+    }
+    lines
+}
+
+/// Returns each column's width, `None` for those that are left out; `None` if no table fits.
 ///
 /// The columns that matter least go first; the run ids take what is left.
-fn fit(rows: &[Vec<Cell>], width: usize) -> Vec<Option<usize>> {
+fn fit(rows: &[Vec<Cell>], width: usize) -> Option<Vec<Option<usize>>> {
     let widest = |column: usize| {
         let cells = rows.iter().filter_map(|row| row.get(column));
         cells.map(|(_, text)| text.chars().count()).max().unwrap_or(0)
@@ -114,11 +146,11 @@ fn fit(rows: &[Vec<Cell>], width: usize) -> Vec<Option<usize>> {
             *column = None;
         }
     }
-    let room = width.saturating_sub(others(&columns)).max(RUN_COLUMNS);
+    let room = width.saturating_sub(others(&columns));
     if let Some(first) = columns.first_mut() {
         *first = Some(run.min(room));
     }
-    columns
+    (room >= run.min(RUN_COLUMNS)).then_some(columns)
 }
 
 fn row(cells: &[Cell], columns: &[Option<usize>]) -> Line {
@@ -211,28 +243,27 @@ fn needs_attention(run: &Run) -> bool {
 }
 
 /// Returns what a person needs to know beyond the row, the most important first.
-fn details(run: &Run) -> Vec<Line> {
-    let detail = |tint, text: &str| Line::indented(4).with(tint, text);
+fn details(run: &Run) -> Vec<Cell> {
     let mut lines = Vec::new();
     if let Some(verdict) = run.verdict
         && !run.reasons.is_empty()
     {
         let reasons = format!("verdict {verdict}: {}", run.reasons.join("; "));
-        lines.push(detail(verdict_tint(verdict), &reasons));
+        lines.push((verdict_tint(verdict), reasons));
     }
     if !run.evidence.is_empty() {
-        lines.push(detail(state_tint(&run.state), &format!("{}: {}", run.state, run.evidence)));
+        lines.push((state_tint(&run.state), format!("{}: {}", run.state, run.evidence)));
     }
-    lines.extend(run.failure_notes.iter().map(|note| detail(Tint::Red, &format!("note: {note}"))));
+    lines.extend(run.failure_notes.iter().map(|note| (Tint::Red, format!("note: {note}"))));
     if let Some(metrics) = run.metrics.as_ref().map(metrics_text).filter(|text| !text.is_empty()) {
-        lines.push(detail(Tint::Plain, &metrics));
+        lines.push((Tint::Plain, metrics));
     }
     if !run.eta_basis.is_empty() && !matches!(run.state.as_str(), "complete" | "failed") {
-        lines.push(detail(Tint::Dim, &format!("end: {}", run.eta_basis)));
+        lines.push((Tint::Dim, format!("end: {}", run.eta_basis)));
     }
     for unfinished in run.incomplete.iter().take(2) {
         let text = format!("{}: {}", unfinished.checkpoint, unfinished.missing);
-        lines.push(detail(Tint::Yellow, &text));
+        lines.push((Tint::Yellow, text));
     }
     lines
 }

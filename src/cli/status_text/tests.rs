@@ -256,6 +256,64 @@ fn a_narrow_screen_leaves_the_least_out_first() {
 }
 
 #[test]
+fn forty_columns_hold_all_that_matters() {
+    let mut status = snapshot(vec![failing(), healthy()]);
+    status.problems = vec![text("the journal cannot commit (the disk is full); free some space")];
+    expect![[r#"
+        runscribe 0.1.0  /home/user/project on …
+          ! the journal cannot commit (the disk
+            is full); free some space
+
+        diffusion_H512L2C128D2_20260223_203349
+          training  5000/20000 25%
+          in 10 h 56 min  13.2/128  ▇▅▅▃▃  pass
+          4 of 5, 1 waiting, 1 incomplete
+            training: a metrics line 4 minutes
+            ago
+            loss 2.314, grad norm 1.2, learning
+            rate 0.00027, eval loss 1.433
+            end: 0.5 steps/s over the last 3
+            hours
+            checkpoint-6000: no
+            `trainer_state.json`
+        diffusion_H512L2C128D2_20260223_203349
+          failed  19999/20000 99%  7.3/128
+          ▇▅·▃▂▁  fail  6 of 6, 1 gone
+            verdict fail: effective rank 7.3 is
+            below 10.0; NaN in the weights
+            failed: torch.OutOfMemoryError: CUDA
+            out of memory. (line 1201)
+            note:
+            docs/run_reports/x_failure_20260225…
+            not finite: loss
+
+        analysis   ready: .venv/bin/python anal…
+        documents  all written
+        watch      inotify, 14 watches, last fu…
+        host       CPU 34%, memory 16.0 GiB of …
+                   GPU 0 NVIDIA A100: 38.0 GiB …
+        daemon     11.4 MiB resident
+    "#]]
+    .assert_eq(&status_text(&status, false, 40, now()));
+}
+
+#[test]
+fn a_thousand_runs_and_a_very_long_name_fit_one_screen() {
+    let long = Run { run: "x".repeat(250) + "_20260101_000000", ..healthy() };
+    let mut runs: Vec<Run> =
+        (0..999).map(|number| run(&format!("run{number}_20260101_000000"), "complete")).collect();
+    runs.push(long);
+    for width in [40, 80, 120] {
+        let printed = status_text(&snapshot(runs.clone()), false, width, now());
+        assert!(printed.lines().count() <= 50, "{printed}");
+        let first = printed.lines().find(|line| line.starts_with("xxx")).unwrap();
+        let id = first.split_whitespace().next().unwrap();
+        assert!(id.chars().count() <= width && id.ends_with("1_000000"), "{printed}");
+        assert!(printed.contains("and 990 more: 990 complete"), "{printed}");
+    }
+}
+
+#[test]
 fn failing_and_unknown_runs_say_why() {
     let status = snapshot(vec![failing(), unknown()]);
     expect![[r#"

@@ -322,6 +322,16 @@ fn commands() -> Vec<(String, Command)> {
     ]
 }
 
+/// Returns every kind of subscription under the name of its golden file.
+fn subscriptions() -> Vec<(String, Subscription)> {
+    let plain = Subscription::default;
+    vec![
+        (text("request_since"), Subscription { since: Some(1234), ..plain() }),
+        (text("request_once"), Subscription { once: true, ..plain() }),
+        (text("request_run"), Subscription { since: Some(0), run: Some(text(RUN)), ..plain() }),
+    ]
+}
+
 #[test]
 fn every_message_has_its_golden_form_and_is_read_back() {
     let mut names = BTreeSet::new();
@@ -339,6 +349,13 @@ fn every_message_has_its_golden_form_and_is_read_back() {
         expect_file![format!("{FOLDER}/{name}.json")].assert_eq(&pretty);
         let line = serde_json::to_vec(&command).unwrap();
         assert_eq!(Request::parse(&line), Ok(Request::Command(Ok(command))), "{name}");
+        names.insert(format!("{name}.json"));
+    }
+    for (name, subscription) in subscriptions() {
+        let pretty = serde_json::to_string_pretty(&subscription).unwrap() + "\n";
+        expect_file![format!("{FOLDER}/{name}.json")].assert_eq(&pretty);
+        let line = serde_json::to_vec(&subscription).unwrap();
+        assert_eq!(Request::parse(&line), Ok(Request::Subscribe(subscription)), "{name}");
         names.insert(format!("{name}.json"));
     }
     let files: BTreeSet<String> = std::fs::read_dir(Path::new(FOLDER))

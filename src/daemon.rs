@@ -24,6 +24,7 @@ pub mod report;
 mod run_facts;
 mod setup;
 mod signals;
+mod summary;
 mod workers;
 
 use std::ffi::OsString;

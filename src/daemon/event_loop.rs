@@ -13,7 +13,6 @@ use crate::engine::{self, Effect, Event};
 use crate::model::event::Happening;
 use crate::model::ids::RunId;
 use crate::model::journal::Transaction;
-use crate::model::status::Status;
 use crate::record::recorder::{Output, Request};
 use crate::watch::tail::LogEvent;
 use crate::watch::{Control, WatchEvent};
@@ -21,6 +20,7 @@ use crate::watch::{Control, WatchEvent};
 use super::commands::{Answers, Ordered};
 use super::setup::House;
 use super::signals::Asked;
+use super::summary::summary;
 use super::{Fatal, Options, now, once, reload};
 
 /// One deadline for the whole stop, below systemd's `TimeoutStopSec`.
@@ -33,8 +33,6 @@ const TICK: Duration = Duration::from_millis(500);
 const SNAPSHOT_DELAY: Duration = Duration::from_millis(50);
 /// How old a snapshot may become while nothing happens.
 const SNAPSHOT_AT_LEAST: Duration = Duration::from_secs(15);
-/// How often systemd hears that the loop turns.
-const WATCHDOG: Duration = Duration::from_secs(5);
 /// Transactions that wait for the recorder. Beyond this the loop takes no more sightings: the
 /// scan waits, and nothing is lost because it looks again.
 const MAX_BACKLOG: usize = 256;
@@ -73,7 +71,6 @@ pub(super) async fn turn(house: House, options: &Options) -> Result<(), Fatal> {
     own.handle(Event::Started);
     let mut tick = interval(TICK);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut watchdog = Instant::now();
     let result = loop {
         match own.next(&mut tick).await {
             Turn::Event(event) => own.happened(*event),
@@ -97,10 +94,7 @@ pub(super) async fn turn(house: House, options: &Options) -> Result<(), Fatal> {
             Turn::Snapshot => own.publish_snapshot(),
             Turn::Failed(error) => break Err(Fatal::Failed(error)),
         }
-        if watchdog.elapsed() > WATCHDOG {
-            own.house.notifier.alive();
-            watchdog = Instant::now();
-        }
+        own.house.notifier.turned();
         if options.once && own.all_durable() {
             match once::progress(&own.house.world) {
                 once::Progress::GoesOn => {}
@@ -392,17 +386,4 @@ fn of_log(told: LogEvent) -> Event {
         LogEvent::CaughtUp => Event::ShellLogsRead,
         LogEvent::Problems(problems) => Event::ShellLogProblems(problems),
     }
-}
-
-/// One line for systemd and the log.
-fn summary(status: &Status) -> String {
-    let paused = if status.paused.is_some() { "paused; " } else { "" };
-    format!(
-        "{paused}{} runs, {} queued, {} running, {} documents pending, {} problems",
-        status.runs.len(),
-        status.queue.len(),
-        status.running.len(),
-        status.documents.pending,
-        status.problems.len()
-    )
 }

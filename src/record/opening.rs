@@ -104,7 +104,8 @@ impl OpenError {
                 "permission denied; let the user that runs this have access".to_owned()
             }
             io::ErrorKind::ReadOnlyFilesystem => {
-                "the file system is read-only; set `project.state_dir` to a writable folder"
+                "the file system is read-only; set `project.state_dir` to a writable folder, or \
+                 under systemd let `ReadWritePaths=` in the unit name the project's root"
                     .to_owned()
             }
             io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {

@@ -20,6 +20,7 @@ mod documents;
 mod editors;
 mod gpus;
 mod queue;
+mod service;
 mod shell_logs;
 mod socket;
 mod state;

@@ -13,7 +13,7 @@ use runscribe::probe::synthetic::{SyntheticTensor, collapsing_matrix, safetensor
 use serde_json::{Value, json};
 
 /// Nothing that these tests wait for takes this long on a working machine.
-const LIMIT: Duration = Duration::from_secs(30);
+pub(crate) const LIMIT: Duration = Duration::from_secs(30);
 
 /// Concepts C and hidden size H of the test's models: the gate of 10/128 scales to 5.
 pub(crate) const CONCEPTS: usize = 128;

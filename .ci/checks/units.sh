@@ -18,3 +18,15 @@ for unit in "$repository"/systemd/*.service; do
     [[ -z $output ]] || fail "$unit: $output"
     systemd-analyze security --no-pager --offline=true --threshold=30 "$copy"
 done
+
+# The two say the same, but for the project's name.
+without_comments() {
+    grep -v '^#' "$1"
+}
+diff <(without_comments "$repository/systemd/runscribe@.service") <(
+    without_comments "$repository/systemd/runscribe.service" | sed \
+        -e '/^Description=/s/a research project/the research project %i/' \
+        -e '/^ExecStart=/s#/config.toml#/projects/%i.toml#' \
+        -e 's#^ReadWritePaths=-/srv/project$#ReadWritePaths=-/srv/%i#' \
+        -e 's#^RuntimeDirectory=runscribe$#RuntimeDirectory=runscribe-%i#'
+) || fail "the two units differ in more than the project's name"

@@ -78,9 +78,9 @@ def make_project(root, has_row):
     save(root, 20)
 
 
-def save(root, step):
+def save(root, step, run=RUN):
     """Writes a checkpoint, the trainer's state last."""
-    checkpoint = root / "Cache/Training" / RUN / f"checkpoint-{step}"
+    checkpoint = root / "Cache/Training" / run / f"checkpoint-{step}"
     checkpoint.mkdir(parents=True)
     (checkpoint / "config.json").write_text(json.dumps({
         "architectures": ["ConceptEncoderForMaskedDiffusion"], "concept_num": 128,

@@ -2,6 +2,7 @@
 //! observations, events, transactions and the status snapshot. Plain data, no behavior beyond
 //! parsing and printing names, and no knowledge of any other module.
 
+pub mod alert;
 pub mod analysis;
 pub mod checkpoint;
 pub mod command;

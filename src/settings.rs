@@ -5,6 +5,7 @@
 //! each source into a `layer` held against the `schema`, `compose` merges the layers into `raw`,
 //! and `check` makes the settings of it.
 
+mod alerts;
 mod check;
 mod compose;
 mod effective;
@@ -26,6 +27,7 @@ use std::time::Duration;
 
 use regex::Regex;
 
+pub use self::alerts::{AlertAddress, AlertSettings};
 pub use self::compose::Loaded;
 pub use self::effective::{EffectiveValue, render_effective};
 pub use self::load::{Sources, load};
@@ -57,6 +59,8 @@ pub struct Settings {
     pub log: LogSettings,
     /// The status socket.
     pub status: StatusSettings,
+    /// Who is told of trouble.
+    pub alerts: Vec<AlertSettings>,
 }
 
 /// Returns the built-in defaults for a project, with no file and no variable read.

@@ -3,10 +3,13 @@
 
 use std::path::{Component, Path, PathBuf};
 
+use super::alerts::MOST_RECEIVERS;
 use super::problem::Fault;
-use super::raw::{Analysis, Project, Raw, RawGate, Status, Training, Watch};
+use super::raw::{Analysis, Project, Raw, RawAlert, RawGate, Status, Training, Watch};
+use super::schema::ALERTS;
 use super::{
-    AnalysisSettings, LogSettings, Paths, Settings, StatusSettings, TrainingSettings, WatchSettings,
+    AlertAddress, AlertSettings, AnalysisSettings, LogSettings, Paths, Settings, StatusSettings,
+    TrainingSettings, WatchSettings,
 };
 use crate::model::measurement::Gate;
 
@@ -47,7 +50,9 @@ pub(super) fn check(
             Err(fault) => findings.push((format!("gates[{name}]"), fault)),
         }
     }
+    let alerts = check_alerts(raw.alerts, &mut findings);
     let settings = Settings {
+        alerts,
         status: status_settings(raw.status, &paths, surroundings),
         analysis: analysis_settings(raw.analysis, &paths.root),
         run_pattern: raw.project.run_pattern,
@@ -99,6 +104,33 @@ fn writes_into_training(paths: &Paths) -> Vec<Finding> {
         (key.to_owned(), Fault::new(problem))
     })
     .collect()
+}
+
+/// Returns the receivers of alerts. The address tells one from another, so each may stand once.
+fn check_alerts(raw: Vec<RawAlert>, findings: &mut Vec<Finding>) -> Vec<AlertSettings> {
+    let mut alerts: Vec<AlertSettings> = Vec::new();
+    if raw.len() > MOST_RECEIVERS {
+        let fault = Fault::new(format!("are more than {MOST_RECEIVERS}"));
+        findings.push((ALERTS.to_owned(), fault));
+    }
+    for (position, alert) in raw.into_iter().enumerate() {
+        let address = match alert.url {
+            Some(url) => AlertAddress::parse(&url),
+            None => Err(Fault::new("has no `url`")),
+        };
+        let address = address.and_then(|address| {
+            let is_twin = alerts.iter().any(|other| other.address == address);
+            let twin = || Fault::new("has the `url` of an earlier one; name all in one `on`");
+            if is_twin { Err(twin()) } else { Ok(address) }
+        });
+        match address {
+            Ok(address) => {
+                alerts.push(AlertSettings { address, format: alert.format, on: alert.on });
+            }
+            Err(fault) => findings.push((format!("{ALERTS}[{}]", position + 1), fault)),
+        }
+    }
+    alerts
 }
 
 fn check_gate(name: &str, gate: &RawGate) -> Result<Gate, Fault> {

@@ -9,6 +9,7 @@ use super::effective::{EffectiveValue, effective_values};
 use super::layer::Layer;
 use super::problem::{ConfigProblem, ConfigProblems, Fault};
 use super::raw::Raw;
+use super::schema::ALERTS;
 
 /// The settings in force, and the origin of each value.
 #[derive(Debug, Clone)]
@@ -86,6 +87,13 @@ fn origin_of(key: &str, merged: &Value, layers: &[Layer]) -> String {
         return mentions
             .find(|(name, _)| name == gate)
             .map_or_else(String::new, |found| found.1.clone());
+    }
+    let receiver = key.strip_prefix("alerts[").and_then(|rest| rest.strip_suffix(']'));
+    if let Some(number) = receiver.and_then(|number| number.parse::<usize>().ok())
+        && let Some(ValueKind::Array(all)) = lookup(merged, &[ALERTS]).map(|value| &value.kind)
+        && let Some(receiver) = all.get(number.saturating_sub(1))
+    {
+        return receiver.origin().unwrap_or_default().to_owned();
     }
     let path: Vec<&str> = key.split('.').collect();
     lookup(merged, &path).and_then(Value::origin).unwrap_or_default().to_owned()
@@ -287,6 +295,61 @@ mod tests {
         expect_file!["../../tests/fixtures/settings/effective.toml"].assert_eq(&text);
         let again = load_texts(&[&text]).unwrap();
         assert_eq!(format!("{:?}", again.settings), format!("{:?}", loaded.settings));
+    }
+
+    #[test]
+    fn the_last_list_of_receivers_wins_and_no_address_is_shown() {
+        let first = "[[alerts]]\nurl = \"https://old/secret\"\n";
+        let second = "[[alerts]]\nurl = \"https://hooks.slack.com/services/secret\"\n\
+                      format = \"slack\"\non = [\"fail\"]\n\
+                      [[alerts]]\nurl = \"http://10.0.0.7:8080/secret\"\n";
+        let loaded = load_texts(&[first, second]).unwrap();
+        expect![[r#"
+            [AlertSettings { address: https://hooks.slack.com/…, format: Slack, on: [Fail] }, AlertSettings { address: http://10.0.0.7:8080/…, format: Json, on: [Fail, TrainingFailure, Stalled, Degraded] }]"#]]
+        .assert_eq(&format!("{:?}", loaded.settings.alerts));
+        let shown = render_effective(&loaded);
+        let (_, alerts) = shown.split_once("# receiver 1").unwrap();
+        expect![[r#"
+
+            [[alerts]]
+            url = "https://hooks.slack.com/…"  # layer2.toml:2
+            format = "slack"                   # layer2.toml:3
+            on = ["fail"]                      # layer2.toml:4
+
+            # receiver 2
+            [[alerts]]
+            url = "http://10.0.0.7:8080/…"  # layer2.toml:6
+        "#]]
+        .assert_eq(alerts);
+        let none = load_texts(&[first, "alerts = []"]).unwrap();
+        assert_eq!(none.settings.alerts, []);
+        // What was shown is not taken for an address.
+        assert!(load_texts(&[&shown]).is_err());
+    }
+
+    #[test]
+    fn wrong_receivers_are_reported_and_not_quoted() {
+        let problems = load_texts(&[
+            "[[alerts]]\nurl = \"hooks.slack.com/secret\"\n\
+             [[alerts]]\nurl = 7\nformat = \"slak\"\non = [\"fial\"]\nwhen = \"fail\"\n\
+             [[alerts]]\nformat = \"ntfy\"\n\
+             [[alerts]]\nurl = \"https://ntfy.sh/secret\"\n\
+             [[alerts]]\nurl = \"https://ntfy.sh/secret\"\non = \"fail\"\n",
+            "[alerts]\nurl = \"https://ntfy.sh/secret\"\n",
+        ]);
+        let text = problems.unwrap_err().to_string();
+        assert!(!text.contains("secret"), "{text}");
+        expect![[r#"
+            8 problems in the configuration:
+              layer1.toml:2: `alerts[1].url`: is no address such as `https://…`: relative URL without a base
+              layer1.toml:4: `alerts[2].url`: expected text in quotes, found the number 7
+              layer1.toml:5: `alerts[2].format`: `slak` is not one of `json`, `slack`, `discord`, `ntfy`; did you mean `"slack"`?
+              layer1.toml:6: `alerts[2].on`: item 1: `fial` is not one of `fail`, `training_failure`, `stalled`, `degraded`; did you mean `"fail"`?
+              layer1.toml:7: `alerts[2].when`: unknown key
+              layer1.toml:14: `alerts[5].on`: expected a list of texts, found the text `fail`; did you mean `["fail"]`?
+              layer2.toml:1: `alerts`: is a list; write `[[alerts]]` for each receiver
+              layer1.toml:8: `alerts[3]`: has no `url`
+            correct them, then try `runscribe config --check`; the default file `config/runscribe.toml` explains every key"#]].assert_eq(&text);
     }
 
     #[test]

@@ -4,12 +4,13 @@ use std::fmt::Write as _;
 
 use config::{Value, ValueKind};
 
+use super::AlertAddress;
 use super::check::Surroundings;
 use super::compose::{Loaded, lookup};
 use super::layer::BUILT_IN;
 use super::problem::one_line;
 use super::rule::Rule;
-use super::schema::{self, GATES, Key};
+use super::schema::{self, ALERTS, GATES, Key};
 use super::toml_text::{bare_or_quoted, quoted, write};
 
 /// Values longer than this do not push the origins of their neighbors to the right.
@@ -67,6 +68,7 @@ pub(super) fn effective_values(
             values.extend(gate_order.iter().flat_map(|name| of_gate(name, merged)));
         }
     }
+    values.extend(of_alerts(merged));
     values
 }
 
@@ -130,6 +132,31 @@ fn of_gate(name: &str, merged: &Value) -> Vec<EffectiveValue> {
     schema::GATE_FIELDS.iter().filter_map(field).collect()
 }
 
+/// Lists the receivers of alerts, each address by its host only.
+fn of_alerts(merged: &Value) -> Vec<EffectiveValue> {
+    let Some(ValueKind::Array(alerts)) = lookup(merged, &[ALERTS]).map(|value| &value.kind) else {
+        return Vec::new();
+    };
+    let fields = alerts.iter().enumerate().flat_map(|(position, alert)| {
+        let field = move |(field, _): &(&str, Rule)| {
+            let value = lookup(alert, &[field])?;
+            let shown = match (&value.kind, *field) {
+                (ValueKind::String(url), "url") => AlertAddress::parse(url)
+                    .map_or_else(|_| "[redacted]".to_owned(), |address| address.to_string())
+                    .into(),
+                (kind, _) => kind.clone(),
+            };
+            Some(EffectiveValue {
+                key: format!("{ALERTS}[{}].{field}", position + 1),
+                value: write(&shown),
+                origin: origin(value),
+            })
+        };
+        schema::ALERT_FIELDS.iter().filter_map(field)
+    });
+    fields.collect()
+}
+
 fn origin(value: &Value) -> String {
     // Only empty tables lose their origin when layers are merged; the defaults are the first.
     value.origin().unwrap_or(BUILT_IN).to_owned()
@@ -161,6 +188,10 @@ fn header_and_name(key: &str) -> (String, String) {
     let gate = key.strip_prefix("gates[").and_then(|rest| rest.split_once("]."));
     if let Some((gate, field)) = gate {
         return (format!("[[{GATES}]]\nname = {}", quoted(gate)), field.to_owned());
+    }
+    let alert = key.strip_prefix("alerts[").and_then(|rest| rest.split_once("]."));
+    if let Some((number, field)) = alert {
+        return (format!("# receiver {number}\n[[{ALERTS}]]"), field.to_owned());
     }
     for table in schema::KEYS.iter().filter(|key| matches!(key.rule, Rule::Table(_))) {
         let path = format!("{}.{}", table.section, table.name);

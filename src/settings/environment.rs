@@ -5,7 +5,7 @@ use config::ValueKind;
 use super::layer::Layer;
 use super::problem::Fault;
 use super::rule::Rule;
-use super::schema::{self, GATES, Key};
+use super::schema::{self, ALERTS, GATES, Key};
 
 /// What every variable of ours begins with.
 const PREFIX: &str = "RUNSCRIBE__";
@@ -39,10 +39,10 @@ pub(super) fn read(variables: &[(String, String)]) -> Layer {
 
 /// Finds the key that a variable is meant to set.
 fn target(section: &str, key: Option<&str>, entry: Option<&str>) -> Result<&'static Key, Fault> {
-    if section == GATES {
-        return Err(Fault::new(
-            "is a list of tables, which a variable cannot hold; write `[[gates]]` in a file",
-        ));
+    if section == GATES || section == ALERTS {
+        return Err(Fault::new(format!(
+            "is a list of tables, which a variable cannot hold; write `[[{section}]]` in a file"
+        )));
     }
     let name = key.unwrap_or_default();
     let found = schema::find(section, name);
@@ -157,7 +157,7 @@ mod tests {
             environment RUNSCRIBE__WATCH__SETTLE__X: `watch.settle.X`: unknown key; did you mean `RUNSCRIBE__WATCH__SETTLE`?
             environment RUNSCRIBE__WATCH__TIMEOUT: `watch.timeout`: unknown key; did you mean `RUNSCRIBE__ANALYSIS__TIMEOUT`?
             environment RUNSCRIBE__SETTLE: `settle`: unknown section; did you mean `RUNSCRIBE__WATCH__SETTLE`?
-            environment RUNSCRIBE__ALERTS__URL: `alerts.url`: unknown section
+            environment RUNSCRIBE__ALERTS__URL: `alerts.url`: is a list of tables, which a variable cannot hold; write `[[alerts]]` in a file
             environment RUNSCRIBE__WATCH__RECONCILE: `watch.reconcile`: `often` is not a duration like `30s`, `15m` or `1h30m`: a number must come before each unit
             environment RUNSCRIBE__ANALYSIS__NICE: `analysis.nice`: is -5 and must be at least 0
             environment RUNSCRIBE__ANALYSIS__NICE: `analysis.nice`: expected a whole number, found `low`

@@ -4,12 +4,14 @@
 //! `schema.rs` cannot drift apart: the built-in defaults would no longer load.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::time::Duration;
 
 use regex::Regex;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use super::alerts::{parse_format, parse_kind};
 use super::problem::Fault;
 use super::units::{parse_duration, parse_size};
 use super::words::{
@@ -17,6 +19,7 @@ use super::words::{
     parse_pattern, parse_severity,
 };
 use super::{Adopt, Backend, Device, Launcher};
+use crate::model::alert::{AlertFormat, AlertKind};
 use crate::model::measurement::Severity;
 use crate::model::observation::HeaderNames;
 
@@ -32,6 +35,9 @@ pub(super) struct Raw {
     pub(super) training: Training,
     pub(super) log: Log,
     pub(super) status: Status,
+    /// Replaced whole by the last layer that has any.
+    #[serde(default)]
+    pub(super) alerts: Vec<RawAlert>,
 }
 
 /// `[project]`; an empty text stands for "not set".
@@ -123,6 +129,25 @@ pub(super) struct RawGate {
     pub(super) severity: Severity,
 }
 
+/// One of `[[alerts]]`; what is missing is judged after the layers were merged.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawAlert {
+    #[serde(default)]
+    pub(super) url: Option<String>,
+    #[serde(default = "json", deserialize_with = "alert_format")]
+    pub(super) format: AlertFormat,
+    #[serde(default = "everything", deserialize_with = "alert_kinds")]
+    pub(super) on: Vec<AlertKind>,
+}
+
+impl fmt::Debug for RawAlert {
+    /// Prints nothing of the address, which may be a secret.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("RawAlert").field("format", &self.format).finish_non_exhaustive()
+    }
+}
+
 /// `[training]`.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -167,6 +192,14 @@ fn fail() -> Severity {
     Severity::Fail
 }
 
+fn json() -> AlertFormat {
+    AlertFormat::Json
+}
+
+fn everything() -> Vec<AlertKind> {
+    AlertKind::ALL.to_vec()
+}
+
 fn parsed<'de, D: Deserializer<'de>, T>(
     deserializer: D,
     parse: fn(&str) -> Result<T, Fault>,
@@ -205,6 +238,15 @@ fn launcher<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Launcher, D::E
 
 fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {
     parsed(deserializer, parse_mode)
+}
+
+fn alert_format<'de, D: Deserializer<'de>>(deserializer: D) -> Result<AlertFormat, D::Error> {
+    parsed(deserializer, parse_format)
+}
+
+fn alert_kinds<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<AlertKind>, D::Error> {
+    let words = Vec::<String>::deserialize(deserializer)?;
+    words.iter().map(|word| parse_kind(word).map_err(D::Error::custom)).collect()
 }
 
 fn headers<'de, D: Deserializer<'de>>(deserializer: D) -> Result<HeaderNames, D::Error> {

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use config::{Map, ValueKind};
 
+use super::alerts::{check_address, parse_format, parse_kind};
 use super::problem::Fault;
 use super::rule::Rule;
 use super::units::{parse_duration, print_duration};
@@ -51,6 +52,16 @@ impl Literal {
 
 /// One built-in gate: its name and its fields.
 pub(super) type DefaultGate = (&'static str, &'static [(&'static str, Literal)]);
+
+/// The name of the section that is a list of receivers of alerts; it has no default.
+pub(super) const ALERTS: &str = "alerts";
+
+/// The fields of a receiver of alerts, in the order in which they are shown.
+pub(super) const ALERT_FIELDS: &[(&str, Rule)] = &[
+    ("url", Rule::Text(check_address)),
+    ("format", Rule::Text(|text| parse_format(text).map(drop))),
+    ("on", Rule::Texts(|text| parse_kind(text).map(drop))),
+];
 
 /// The name of the section that is a list of gates.
 pub(super) const GATES: &str = "gates";
@@ -199,7 +210,16 @@ pub(super) fn find(section: &str, name: &str) -> Option<&'static Key> {
 
 /// Finds the rule of a gate's field.
 pub(super) fn gate_field(name: &str) -> Option<Rule> {
-    GATE_FIELDS.iter().find(|(field, _)| *field == name).map(|(_, rule)| *rule)
+    field(GATE_FIELDS, name)
+}
+
+/// Finds the rule of a field of a receiver of alerts.
+pub(super) fn alert_field(name: &str) -> Option<Rule> {
+    field(ALERT_FIELDS, name)
+}
+
+fn field(fields: &[(&str, Rule)], name: &str) -> Option<Rule> {
+    fields.iter().find(|(field, _)| *field == name).map(|(_, rule)| *rule)
 }
 
 /// Says whether a section of `key = value` lines exists.
@@ -209,7 +229,7 @@ pub(super) fn has_section(section: &str) -> bool {
 
 /// States that a section does not exist.
 pub(super) fn unknown_section(section: &str) -> Fault {
-    let sections = KEYS.iter().map(|key| key.section).chain([GATES]);
+    let sections = KEYS.iter().map(|key| key.section).chain([GATES, ALERTS]);
     let suggestion =
         nearest(section, sections).map(str::to_owned).or_else(|| elsewhere("", section));
     Fault { problem: "unknown section".to_owned(), suggestion }
@@ -225,6 +245,15 @@ pub(super) fn unknown_key(section: &str, name: &str) -> Fault {
 /// States that a gate has no such field.
 pub(super) fn unknown_gate_field(name: &str) -> Fault {
     let fields = GATE_FIELDS.iter().map(|(field, _)| *field).chain(["name"]);
+    Fault {
+        problem: "unknown key".to_owned(),
+        suggestion: nearest(name, fields).map(str::to_owned),
+    }
+}
+
+/// States that a receiver of alerts has no such field.
+pub(super) fn unknown_alert_field(name: &str) -> Fault {
+    let fields = ALERT_FIELDS.iter().map(|(field, _)| *field);
     Fault {
         problem: "unknown key".to_owned(),
         suggestion: nearest(name, fields).map(str::to_owned),

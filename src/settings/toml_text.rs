@@ -5,14 +5,14 @@
 
 use std::fmt::Write as _;
 
-use config::{Map, ValueKind};
+use config::{Map, Value, ValueKind};
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::layer::Layer;
 use super::problem::{ConfigProblem, Fault, shortened};
 use super::rule::Rule;
-use super::schema::{self, GATES, Key, RESERVED_GATE};
+use super::schema::{self, ALERTS, GATES, Key, RESERVED_GATE};
 
 /// Longest name of a gate; it becomes a part of file names.
 const GATE_NAME_BYTES: usize = 64;
@@ -148,6 +148,7 @@ impl Reader<'_> {
             let (at, section) = (name.span().start, name.get_ref().as_ref());
             match value.get_ref() {
                 _ if section == GATES => self.read_gates(at, value.get_ref()),
+                _ if section == ALERTS => self.read_alerts(at, value.get_ref()),
                 _ if !schema::has_section(section) => {
                     let mut fault = schema::unknown_section(section);
                     if !value.get_ref().is_table() {
@@ -205,6 +206,48 @@ impl Reader<'_> {
                 }
             }
         }
+    }
+
+    /// Reads the receivers of alerts, which are one value: lists of several layers are not merged.
+    fn read_alerts(&mut self, at: usize, value: &DeValue<'_>) {
+        let DeValue::Array(alerts) = value else {
+            let fault = Fault::new("is a list; write `[[alerts]]` for each receiver");
+            return self.report(at, ALERTS, fault);
+        };
+        let mut tables: Vec<Value> = Vec::new();
+        for (index, alert) in alerts.iter().enumerate() {
+            match alert.get_ref() {
+                DeValue::Table(fields) => {
+                    let origin = self.place(alert.span().start);
+                    let fields = self.read_alert(index + 1, fields);
+                    tables.push(Value::new(Some(&origin), fields));
+                }
+                _ => {
+                    let fault = Fault::new("write `[[alerts]]` for each receiver");
+                    self.report(alert.span().start, ALERTS, fault);
+                }
+            }
+        }
+        self.layer.put(self.origin, &[ALERTS], ValueKind::Array(tables));
+    }
+
+    fn read_alert(&mut self, number: usize, fields: &DeTable<'_>) -> Map<String, Value> {
+        let mut table = Map::new();
+        for (field, value) in fields {
+            let (at, field) = (field.span().start, field.get_ref().as_ref());
+            let read = match schema::alert_field(field) {
+                Some(rule) => checked(&rule, value),
+                None => Err(schema::unknown_alert_field(field)),
+            };
+            match read {
+                Ok(kind) => {
+                    let origin = self.place(at);
+                    table.insert(field.to_owned(), Value::new(Some(&origin), kind));
+                }
+                Err(fault) => self.report(at, &format!("{ALERTS}[{number}].{field}"), fault),
+            }
+        }
+        table
     }
 
     fn read_gates(&mut self, at: usize, value: &DeValue<'_>) {
@@ -377,8 +420,8 @@ mod tests {
     #[test]
     fn every_unknown_key_is_reported_with_what_was_meant() {
         let text = include_str!("../../tests/fixtures/settings/unknown_keys.toml");
-        expect![[r"
-            {}
+        expect![[r#"
+            { alerts = [{ url = "https://example.org" }] }
             c.toml:1: `settle`: unknown key; did you mean `watch.settle`?
             c.toml:2: `log`: is a section; write `[log]` and its keys below
             c.toml:4: `wach`: unknown section; did you mean `watch`?
@@ -388,11 +431,10 @@ mod tests {
             c.toml:11: `watch.Reconcile`: unknown key; did you mean `reconcile`?
             c.toml:12: `watch.strange\u{1b}[31m\nkey`: unknown key
             c.toml:14: `analysis.enviroment`: unknown key; did you mean `env`?
-            c.toml:17: `alerts`: unknown key
             c.toml:20: `discipline`: unknown section
             c.toml:23: `projects`: unknown section; did you mean `project`?
             c.toml:26: `statuss`: unknown section; did you mean `status`?
-        "]]
+        "#]]
         .assert_eq(&report(text));
     }
 

@@ -2,6 +2,7 @@
 //! IO shell. The composition root: the only place that sees two IO stages. It wires the stages
 //! together, turns the event loop, carries out effects and supervises the workers.
 
+mod alerts;
 mod analyses;
 mod commands;
 mod devices;

@@ -9,6 +9,9 @@
 //! - *Gone* is concluded only from a listing without error of the same training folder.
 
 mod absence;
+mod alert_conditions;
+mod alert_queue;
+mod alerts;
 mod commands;
 mod dispatch;
 mod documents;
@@ -31,6 +34,7 @@ pub mod world;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::model::alert::{Alert, AlertOutcome, ReceiverKey};
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, ProgramFacts};
 use crate::model::checkpoint::{RunSighting, TrainingFolder};
 use crate::model::command::{Answer, Order};
@@ -41,8 +45,9 @@ use crate::model::journal::{Change, DocumentsState, FoundFacts, Standing, Transa
 use crate::model::shell_log::{LogKey, LogSighting};
 use crate::model::status::{GpuReading, HostStatus, Readiness};
 use crate::model::time::Moment;
-use crate::settings::Settings;
+use crate::settings::{AlertSettings, Settings};
 
+pub use alert_queue::{alerts_in_flight, alerts_on_their_way};
 pub use dispatch::idle;
 pub use documents::relative;
 pub use log_explained::explain_log;
@@ -107,8 +112,15 @@ pub enum Event {
     },
     /// An order came to its end.
     Analyzed(Box<AnalysisOutcome>),
-    /// A transaction is durable; the last sequence number.
-    Recorded(u64),
+    /// A transaction is durable.
+    Recorded {
+        /// The journal's last sequence number.
+        last_seq: u64,
+        /// How many of the transactions that were decided in this life are durable.
+        transactions: u64,
+    },
+    /// What became of an alert: whose, its id, and how it went.
+    AlertSent(ReceiverKey, String, AlertOutcome),
     /// The journal cannot commit, or can again.
     CommitTrouble(Option<String>),
     /// The state of the documents.
@@ -146,6 +158,8 @@ pub enum Effect {
     LookForWriters(Vec<(LogKey, String)>),
     /// Answer a command, as soon as all that was recorded before is durable.
     Answer(u64, Answer),
+    /// Send an alert; what comes of it is [`Event::AlertSent`].
+    SendAlert(Box<AlertSettings>, Box<Alert>),
 }
 
 /// What one step decides, collected.
@@ -188,8 +202,11 @@ impl Decisions {
 pub fn step(world: &mut World, event: Event, now: Moment) -> Vec<Effect> {
     let mut decisions = Decisions::default();
     world.now = now;
+    let is_tick = matches!(event, Event::Tick);
     handle(world, event, now, &mut decisions);
     dispatch::start_analyses(world, now, &mut decisions);
+    alerts::decide(world, is_tick, now, &mut decisions);
+    world.alerts.decided += u64::from(!decisions.transaction.is_empty());
     decisions.into_effects()
 }
 
@@ -225,7 +242,12 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             outcome::analyzed(world, *outcome, now, out);
             absence::conclude_leftovers(world, now, out);
         }
-        Event::Recorded(last_seq) => world.seq = last_seq,
+        Event::Recorded { last_seq, transactions } => {
+            (world.seq, world.alerts.durable) = (last_seq, transactions);
+        }
+        Event::AlertSent(receiver, id, outcome) => {
+            alert_queue::sent(world, (&receiver, &id), outcome, now, out);
+        }
         Event::CommitTrouble(problem) => commit_trouble(world, problem, out),
         Event::Documents(documents) => world.documents = documents,
         Event::Host(host, own_memory) => host_reading(world, host, own_memory),
@@ -234,6 +256,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         }
         Event::Reloaded(settings, needs_restart) => {
             world.settings = settings;
+            alert_queue::drop_unknown(world, out);
             out.daemon_event(now, Happening::ConfigReloaded { needs_restart });
         }
         Event::Command(number, order) => {
@@ -264,7 +287,8 @@ fn host_reading(world: &mut World, host: HostStatus, own_memory: Option<u64>) {
     world.daemon.memory = own_memory;
 }
 
-fn started(world: &World, now: Moment, out: &mut Decisions) {
+fn started(world: &mut World, now: Moment, out: &mut Decisions) {
+    alert_queue::drop_unknown(world, out);
     let daemon = &world.daemon;
     let version = daemon.version.clone();
     let root = daemon.root.clone();

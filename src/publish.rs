@@ -1,4 +1,4 @@
-//! IO shell. The status socket: what other programs and people see of the daemon.
+//! IO shell. The status socket and alerts: what other programs and people see of the daemon.
 //!
 //! Every client is a cursor over the history of events, so nothing is queued per client: the
 //! newest events are kept once, as finished lines, in a bounded ring that all clients read; older
@@ -10,6 +10,7 @@
     reason = "IO shell: binds, replaces and removes the socket's file and reads the group file"
 )]
 
+pub mod alerts;
 mod client;
 mod connection;
 mod ring;

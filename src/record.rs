@@ -11,6 +11,7 @@
     reason = "IO shell: it owns the journal and the documents, and reads the clock for them"
 )]
 
+mod alert_rows;
 mod attributes;
 mod batch;
 pub mod delivery;

@@ -188,6 +188,7 @@ impl Loop {
                 self.house.tail.start_over();
                 self.house.watch.send(Control::Rescan { reason });
             }
+            Effect::SendAlert(receiver, alert) => self.house.alerts.send(*receiver, *alert),
             Effect::LookForWriters(logs) => self.house.helpers.look_for_writers(logs),
             Effect::ReadRunFacts(run) => self.house.helpers.read_run_facts(run),
             Effect::Answer(number, answer) => {
@@ -226,7 +227,8 @@ impl Loop {
                     self.unanswered.pop_front();
                 }
                 self.house.publisher.publish(&recorded);
-                self.handle(Event::Recorded(recorded.last_seq()));
+                let (last_seq, transactions) = (recorded.last_seq(), self.answered);
+                self.handle(Event::Recorded { last_seq, transactions });
                 self.give_answers();
                 self.send_backlog();
             }
@@ -298,6 +300,7 @@ impl Loop {
         }
         let House {
             helpers,
+            alerts,
             analyses,
             devices,
             stop,
@@ -316,7 +319,7 @@ impl Loop {
         watch.stop();
         tail.stop();
         // Threads end when the other ends of their channels are gone.
-        drop((helpers, analyses, devices, sightings, logs, records, recorded));
+        drop((helpers, alerts, analyses, devices, sightings, logs, records, recorded));
         let left = deadline.saturating_duration_since(Instant::now());
         tokio::select! {
             () = workers.finish(left) => {}

@@ -197,6 +197,7 @@ impl Play {
                 Effect::RescanAll(_)
                 | Effect::LookForWriters(_)
                 | Effect::ReadRunFacts(_)
+                | Effect::SendAlert(..)
                 | Effect::Answer(..) => {}
             }
         }

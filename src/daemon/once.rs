@@ -15,7 +15,8 @@ pub(super) enum Progress {
 
 /// Says how far the pass is, when nothing waits for the journal.
 pub(super) fn progress(world: &World) -> Progress {
-    if !engine::idle(world) || !world.shell_logs_read {
+    let is_busy = !engine::idle(world) || engine::alerts_on_their_way(world);
+    if is_busy || !world.shell_logs_read {
         return Progress::GoesOn;
     }
     let status = engine::snapshot(world, world.now);

@@ -30,6 +30,7 @@ use crate::systemd::Notifier;
 use crate::watch::tail::{self, LogEvent, RecordedLog, TailConfig, TailInbox};
 use crate::watch::{self, Inbox, WatchConfig, WatchEvent};
 
+use super::alerts::Alerts;
 use super::analyses::Analyses;
 use super::commands::{self, Ordered};
 use super::devices::Devices;
@@ -63,6 +64,7 @@ pub(super) struct House {
     pub(super) orders: mpsc::Receiver<Ordered>,
     pub(super) helpers: Helpers,
     pub(super) devices: Devices,
+    pub(super) alerts: Alerts,
     pub(super) records: std::sync::mpsc::SyncSender<Request>,
     pub(super) recorded: mpsc::Receiver<Output>,
     pub(super) publisher: Publisher,
@@ -130,9 +132,12 @@ fn wire(
     let helpers = {
         let settings = Arc::clone(settings);
         let surroundings = Surroundings { open_files, ..surroundings(&memory) };
-        Helpers::start(&mut workers, settings, surroundings, news_sender, stop.clone())?
+        let news = news_sender.clone();
+        Helpers::start(&mut workers, settings, surroundings, news, stop.clone())?
     };
     helpers.sample_gpus(&mut workers, devices.gpus(), stop.clone());
+    let root = settings.paths.root.to_string_lossy().into_owned();
+    let alerts = Alerts::start(&mut workers, root, news_sender, stop.clone());
     helpers.write_address(socket.path());
     let (history, questions) = mpsc::channel(HISTORY);
     let who = identity(settings, &memory);
@@ -160,6 +165,7 @@ fn wire(
         orders,
         helpers,
         devices,
+        alerts,
         records,
         recorded: from_recorder,
         publisher,

@@ -1,6 +1,7 @@
 //! A journal in memory, for tests of the decider: what `record` makes of transactions, without
 //! SQLite.
 
+use crate::model::alert::QueuedAlert;
 use crate::model::event::Happening;
 use crate::model::ids::{CheckpointId, Digest, RunId};
 use crate::model::journal::{Change, KnownCheckpoint, Memory, Standing, Transaction};
@@ -75,6 +76,22 @@ impl MemoryJournal {
                 memory.run_states.push((run, state));
             }
             Change::ShellLogGone(key) => memory.shell_logs.retain(|log| log.key != key),
+            Change::Alert(queued) => {
+                let is_it = |one: &&mut QueuedAlert| {
+                    one.receiver == queued.receiver && one.alert.id == queued.alert.id
+                };
+                match memory.alerts.iter_mut().find(is_it) {
+                    Some(known) => *known = *queued,
+                    None => memory.alerts.push(*queued),
+                }
+            }
+            Change::AlertEnded { receiver, id } => {
+                memory.alerts.retain(|one| one.receiver != receiver || one.alert.id != id);
+            }
+            Change::TroubleBegan(trouble, checkpoint) => {
+                memory.troubles.push((trouble, checkpoint))
+            }
+            Change::TroubleEnded(trouble) => memory.troubles.retain(|known| known.0 != trouble),
             Change::FirstScanEnded => memory.fresh = false,
             Change::ModelTypeRejected { model_type, protocol } => {
                 memory.rejected_model_types.push((model_type, protocol));
@@ -94,6 +111,7 @@ impl MemoryJournal {
         memory.stuck.iter_mut().for_each(|one| rename(&mut one.0.run));
         memory.notes.iter_mut().for_each(|note| rename(&mut note.0));
         memory.run_states.iter_mut().for_each(|known| rename(&mut known.0));
+        memory.troubles.iter_mut().filter_map(|known| known.0.run.as_mut()).for_each(rename);
         memory.shell_logs.iter_mut().filter_map(|log| log.run.as_mut()).for_each(rename);
     }
 

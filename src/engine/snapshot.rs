@@ -11,7 +11,8 @@ use crate::model::journal::Standing;
 use crate::model::measurement::RankReading;
 use crate::model::observation::{Observation, ObservationOutcome};
 use crate::model::status::{
-    CheckpointCounts, QueueEntry, Readiness, RunStatus, RunningAnalysis, Status, UnlinkedLog,
+    CheckpointCounts, QueueEntry, Readiness, ReceiverStatus, RunStatus, RunningAnalysis, Status,
+    UnlinkedLog,
 };
 use crate::model::time::Moment;
 use crate::schedule::queue::{self, Candidate};
@@ -19,7 +20,7 @@ use crate::schedule::queue::{self, Candidate};
 use super::dispatch::{Turn, candidate, turn};
 use super::log::Log;
 use super::world::{Run, World};
-use super::{absence, training, training_progress};
+use super::{absence, alert_queue, training, training_progress};
 
 /// A queue is shown to people; more entries than this are only counted.
 const SHOWN_QUEUE: usize = 200;
@@ -75,6 +76,7 @@ pub fn snapshot_after(before: &Status, world: &World, now: Moment) -> Status {
         watch,
         host: world.host.clone(),
         daemon,
+        alerts: alert_queue::status(world),
         problems: problems(world, now),
     }
 }
@@ -101,7 +103,7 @@ fn running(one: &super::world::Running) -> RunningAnalysis {
 
 /// Says so when the training folder does not answer: a network folder whose server is away holds
 /// whoever looks at it, without an error.
-fn hanging_scan(world: &World, now: Moment) -> Option<String> {
+pub(super) fn hanging_scan(world: &World, now: Moment) -> Option<String> {
     let silent = now.since(world.last_scan.timestamp());
     let patience = SCAN_PATIENCE + world.settings.watch.reconcile * 2;
     let folder = world.settings.paths.training.display();
@@ -142,7 +144,14 @@ fn problems(world: &World, now: Moment) -> Vec<String> {
             }
         }
     }
+    problems.extend(alert_queue::status(world).iter().filter_map(undelivered));
     problems
+}
+
+fn undelivered(receiver: &ReceiverStatus) -> Option<String> {
+    let problem = receiver.problem.as_ref()?;
+    let ReceiverStatus { receiver, waiting, lost, .. } = receiver;
+    Some(format!("alerts to `{receiver}` fail: {problem} ({waiting} wait, {lost} lost)"))
 }
 
 fn queue_entries(world: &World, now: Moment) -> Vec<QueueEntry> {

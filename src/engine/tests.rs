@@ -1,5 +1,6 @@
 //! The decider held against its contract: scripted histories, then random ones.
 
+mod alerts;
 mod commands;
 mod failures;
 mod training;
@@ -36,6 +37,8 @@ struct Play {
     inode: u64,
     /// The last answer to a command.
     answer: Option<Answer>,
+    /// Alerts that were given to be sent.
+    sent: Vec<(ReceiverKey, Alert)>,
 }
 
 impl Play {
@@ -50,8 +53,16 @@ impl Play {
         let journal = MemoryJournal::new();
         let now = Moment::parse("2026-11-23T08:00:00+01:00").unwrap_or(EPOCH);
         let world = world(journal.memory.clone(), now);
-        let mut play =
-            Self { world, now, orders: Vec::new(), journal, rescans: 0, inode: 100, answer: None };
+        let mut play = Self {
+            world,
+            now,
+            orders: Vec::new(),
+            journal,
+            rescans: 0,
+            inode: 100,
+            answer: None,
+            sent: Vec::new(),
+        };
         play.prepare();
         play
     }
@@ -75,6 +86,7 @@ impl Play {
     /// The daemon dies and starts again with what the journal holds.
     fn restart(&mut self) {
         self.orders.clear();
+        self.sent.clear();
         self.world = world(self.journal.memory.clone(), self.now);
         self.prepare();
         self.event(Event::FirstScanDone);
@@ -94,6 +106,9 @@ impl Play {
                 Effect::RescanRun(_) | Effect::RescanAll(_) => self.rescans += 1,
                 Effect::ReadRunFacts(_) | Effect::LookForWriters(_) => {}
                 Effect::Answer(_, answer) => self.answer = Some(answer),
+                Effect::SendAlert(receiver, alert) => {
+                    self.sent.push((receiver.address.key(), *alert));
+                }
             }
         }
     }

@@ -21,6 +21,7 @@ use crate::model::training::{KnownState, TrainerMetric};
 use crate::schedule::command::Rejected;
 use crate::settings::Settings;
 
+use super::alerts::Alerts;
 use super::log::Log;
 use super::shell_logs;
 
@@ -75,6 +76,7 @@ pub struct World {
     /// Whether all shell logs that were there at the start are read.
     pub(crate) shell_logs_read: bool,
     pub(crate) documents: DocumentsState,
+    pub(crate) alerts: Alerts,
     pub(crate) watch: WatchStatus,
     /// When all runs were last looked through for what is stuck or broken.
     pub(crate) absence_looked_at: Option<Moment>,
@@ -260,6 +262,7 @@ impl World {
             restless_looked_at: None,
             shell_logs_read: false,
             documents: DocumentsState::default(),
+            alerts: Alerts::remembered(memory.troubles, memory.alerts),
             watch: WatchStatus::default(),
             absence_looked_at: None,
             last_scan: now,

@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::alert::{QueuedAlert, ReceiverKey, Trouble};
 use super::analysis::FailureClass;
 use super::checkpoint::CompleteCheckpoint;
 use super::event::NewEvent;
-use super::ids::{CheckpointId, Digest, FolderIdentity, RunId};
+use super::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, RunId};
 use super::observation::{DocumentEdit, Observation};
 use super::shell_log::{LogKey, LogPosition, LogReading, LogSighting};
 use super::time::Moment;
@@ -101,6 +102,19 @@ pub enum Change {
     RunState(RunId, KnownState),
     /// A shell log's content is nowhere any more; nothing is known of it from now on.
     ShellLogGone(LogKey),
+    /// An alert waits for its receiver. Replaces one of the same receiver and id.
+    Alert(Box<QueuedAlert>),
+    /// An alert was delivered, or never will be.
+    AlertEnded {
+        /// Whose.
+        receiver: ReceiverKey,
+        /// Which.
+        id: String,
+    },
+    /// Trouble is alerted, and not again before it has ended; the checkpoint that it was seen at.
+    TroubleBegan(Trouble, Option<CheckpointName>),
+    /// Trouble has ended.
+    TroubleEnded(Trouble),
     /// A program rejected a model type; forgotten when the program's protocol changes.
     ModelTypeRejected {
         /// The rejected type.
@@ -270,6 +284,10 @@ pub struct Memory {
     pub shell_logs: Vec<KnownLog>,
     /// The states of training as they were announced.
     pub run_states: Vec<(RunId, KnownState)>,
+    /// Alerts that wait for their receivers, oldest first.
+    pub alerts: Vec<QueuedAlert>,
+    /// Trouble that was alerted and has not ended, and the checkpoint that it was seen at.
+    pub troubles: Vec<(Trouble, Option<CheckpointName>)>,
     /// Rejected model types: type, protocol.
     pub rejected_model_types: Vec<(String, String)>,
 }

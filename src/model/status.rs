@@ -37,6 +37,8 @@ pub struct Status {
     pub host: HostStatus,
     /// The daemon itself.
     pub daemon: DaemonStatus,
+    /// How the receivers of alerts are reached.
+    pub alerts: Vec<ReceiverStatus>,
     /// What is wrong right now, each a sentence that says what to do.
     pub problems: Vec<String>,
 }
@@ -97,6 +99,21 @@ pub struct UnlinkedLog {
     pub path: String,
     /// Why.
     pub reason: String,
+}
+
+/// How a receiver of alerts is reached.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReceiverStatus {
+    /// Its address, by scheme and host only.
+    pub receiver: String,
+    /// The form of its messages.
+    pub format: &'static str,
+    /// Messages that wait for it.
+    pub waiting: u64,
+    /// Messages that it never took, in this life of the daemon.
+    pub lost: u64,
+    /// Why the last attempt failed, if it did.
+    pub problem: Option<String>,
 }
 
 /// Counts of a run's checkpoints.

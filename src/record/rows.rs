@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::journal::CommitError;
-use super::log_rows;
+use super::{alert_rows, log_rows};
 use crate::model::event::{NewEvent, StoredEvent};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
 use crate::model::journal::{Change, KnownCheckpoint, KnownRun, Memory, Standing};
@@ -67,6 +67,10 @@ pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<
         Change::ShellLog(known) => log_rows::write(sql, known),
         Change::ShellLogGone(key) => log_rows::forget(sql, key),
         Change::RunState(run, state) => write_state(sql, run, state),
+        Change::Alert(queued) => alert_rows::write(sql, queued),
+        Change::AlertEnded { receiver, id } => alert_rows::forget(sql, receiver, id),
+        Change::TroubleBegan(trouble, checkpoint) => alert_rows::begin(sql, trouble, *checkpoint),
+        Change::TroubleEnded(trouble) => alert_rows::end(sql, trouble),
         Change::ModelTypeRejected { model_type, protocol } => {
             sql.execute(
                 "INSERT INTO rejected_model_types (model_type, protocol) VALUES (?1, ?2)
@@ -248,6 +252,7 @@ fn rename_run(sql: &SqlTransaction<'_>, from: &RunId, to: &RunId) -> Result<(), 
     sql.execute("UPDATE OR REPLACE stuck SET run = ?2 WHERE run = ?1", ids)?;
     sql.execute("UPDATE shell_logs SET run = ?2 WHERE run = ?1", ids)?;
     sql.execute("UPDATE OR REPLACE run_states SET run = ?2 WHERE run = ?1", ids)?;
+    sql.execute("UPDATE OR REPLACE troubles SET run = ?2 WHERE run = ?1", ids)?;
     Ok(())
 }
 
@@ -371,6 +376,8 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
         run_states: rows(&read, "run_states", "SELECT run, body FROM run_states", |row| {
             Ok((run_id(row, 0)?, body(row, 1)?))
         })?,
+        alerts: alert_rows::alerts(&read)?,
+        troubles: alert_rows::troubles(&read)?,
         rejected_model_types: rows(
             &read,
             "rejected_model_types",

@@ -156,6 +156,25 @@ CREATE TABLE run_states (
     body TEXT NOT NULL
 ) STRICT, WITHOUT ROWID;
 ",
+    r"
+-- Alerts that wait for their receivers, oldest first. `receiver` is a digest of the address, which
+-- may be a secret and stands in the configuration only.
+CREATE TABLE alerts (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    receiver TEXT NOT NULL,
+    id TEXT NOT NULL,
+    body TEXT NOT NULL,
+    UNIQUE (receiver, id)
+) STRICT;
+
+-- Trouble that was alerted and has not ended; of the daemon itself where `run` is empty.
+CREATE TABLE troubles (
+    run TEXT NOT NULL,
+    cause TEXT NOT NULL,
+    checkpoint TEXT,
+    PRIMARY KEY (run, cause)
+) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Returns the version that [`MIGRATIONS`] lead to.

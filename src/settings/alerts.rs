@@ -52,7 +52,7 @@ impl AlertAddress {
     ///
     /// # Errors
     /// A fault that says nothing of the address itself.
-    pub(super) fn parse(text: &str) -> Result<Self, Fault> {
+    pub fn parse(text: &str) -> Result<Self, Fault> {
         if text.contains('…') {
             return Err(Fault::new("is shortened by `…`; write the whole address"));
         }

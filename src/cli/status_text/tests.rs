@@ -20,6 +20,7 @@ fn now() -> Option<Moment> {
 
 fn snapshot(runs: Vec<Run>) -> Status {
     Status {
+        alerts: Vec::new(),
         paused: None,
         time: text("2026-02-25T14:03:17+01:00"),
         problems: Vec::new(),

@@ -40,6 +40,8 @@ pub struct Status {
     pub host: Host,
     /// The daemon itself.
     pub daemon: Daemon,
+    /// How the receivers of alerts are reached, in the order of the configuration.
+    pub alerts: Vec<Receiver>,
 }
 
 /// One run.
@@ -242,6 +244,22 @@ pub struct Held {
     pub since: String,
     /// How many entries wait for it.
     pub entries: u64,
+}
+
+/// How a receiver of alerts is reached.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Receiver {
+    /// Its address, by scheme and host only.
+    pub receiver: String,
+    /// `json`, `slack`, `discord` or `ntfy`.
+    pub format: String,
+    /// Messages that wait for it.
+    pub waiting: u64,
+    /// Messages that it never took, since the daemon started.
+    pub lost: u64,
+    /// Why the last attempt failed; `null` if it did not.
+    pub problem: Option<String>,
 }
 
 /// How the training folder is watched.

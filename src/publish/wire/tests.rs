@@ -229,6 +229,13 @@ fn full_status() -> model::status::Status {
             journal_problem: Some(text("the disk is full")),
             seq: 7,
         },
+        alerts: vec![model::status::ReceiverStatus {
+            receiver: text("https://hooks.slack.com/…"),
+            format: "slack",
+            waiting: 2,
+            lost: 1,
+            problem: Some(text("answered 503")),
+        }],
         problems: vec![text("the disk is full; free some space")],
     }
 }
@@ -360,7 +367,9 @@ fn every_message_has_its_golden_form_and_is_read_back() {
     }
     let files: BTreeSet<String> = std::fs::read_dir(Path::new(FOLDER))
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .map(Result::unwrap)
+        .filter(|entry| entry.path().is_file())
+        .map(|entry| entry.file_name().into_string().unwrap())
         .collect();
     assert_eq!(files, names, "every golden file belongs to a message");
 }

@@ -2,7 +2,7 @@
 
 use super::{
     Analysis, CheckpointCounts, Daemon, Documents, Gpu, Held, Host, Incomplete, Metrics, Queued,
-    RecentMetric, Run, Running, Status, TrajectoryPoint, UnlinkedLog, Watch,
+    Receiver, RecentMetric, Run, Running, Status, TrajectoryPoint, UnlinkedLog, Watch,
 };
 use crate::model::checkpoint::TrainingPoint;
 use crate::model::journal::{DocumentsState, HeldDocument};
@@ -25,6 +25,7 @@ impl From<&model::Status> for Status {
             watch: Watch::from(&status.watch),
             host: Host::from(&status.host),
             daemon: Daemon::from(&status.daemon),
+            alerts: status.alerts.iter().map(Receiver::from).collect(),
         }
     }
 }
@@ -71,6 +72,18 @@ impl From<&RunMetric> for RecentMetric {
             kind: metric.kind,
             source: metric.source,
             values: metric.values.iter().map(value).collect(),
+        }
+    }
+}
+
+impl From<&model::ReceiverStatus> for Receiver {
+    fn from(status: &model::ReceiverStatus) -> Self {
+        Self {
+            receiver: status.receiver.clone(),
+            format: status.format.to_owned(),
+            waiting: status.waiting,
+            lost: status.lost,
+            problem: status.problem.clone(),
         }
     }
 }

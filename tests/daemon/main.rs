@@ -9,6 +9,7 @@
     reason = "test support: these tests drive processes and files, and a failure is a panic"
 )]
 
+mod alerts;
 mod analyses;
 mod beliefs;
 mod children;
@@ -20,6 +21,7 @@ mod documents;
 mod editors;
 mod gpus;
 mod queue;
+mod receiver;
 mod service;
 mod shell_logs;
 mod socket;

@@ -205,6 +205,13 @@ impl Project {
         self.start_with(&[])
     }
 
+    /// Starts the daemon with further arguments.
+    pub(crate) fn start_with_arguments(&self, arguments: &[&str]) -> Daemon {
+        let mut command = command(&["watch"]);
+        command.args(arguments).arg("--root");
+        Daemon::start(self, command)
+    }
+
     /// Starts the daemon with further variables in its environment.
     pub(crate) fn start_with(&self, environment: &[(&str, &Path)]) -> Daemon {
         self.start_serving(&self.path("Cache/runscribe/status.sock"), environment)

@@ -224,11 +224,9 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::ShellLogProblems(problems) => world.shell_log_problems = problems,
         Event::FirstScanDone => sightings::first_scan_done(world, now, out),
         Event::Reconciled { ended, took, watches, backend } => {
-            world.last_scan = now;
-            world.watch.last_reconcile = Some(ended.to_string());
-            world.watch.reconcile_ms = Some(took.as_secs_f64() * 1000.0);
             world.watch.watches = watches;
             backend.clone_into(&mut world.watch.backend);
+            reconciled(world, ended, took, now);
         }
         Event::WatchDegraded(reason) => watch_degraded(world, reason, now, out),
         Event::WatchOverflow(reason) => watch_overflow(world, reason, now, out),
@@ -272,6 +270,12 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             out.daemon_event(now, Happening::DaemonStopping { reason });
         }
     }
+}
+
+fn reconciled(world: &mut World, ended: Moment, took: Duration, now: Moment) {
+    world.last_scan = now;
+    world.watch.last_reconcile = Some(ended.to_string());
+    world.watch.reconcile_ms = Some(took.as_secs_f64() * 1000.0);
 }
 
 fn placed(world: &mut World, number: u64, device: String) {

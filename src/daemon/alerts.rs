@@ -1,5 +1,6 @@
 //! The worker that sends alerts: at most one at a time to each receiver, so none delays another.
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -40,11 +41,12 @@ type Sent = (ReceiverKey, String, AlertOutcome);
 impl Alerts {
     pub(super) fn start(
         workers: &mut Workers,
-        root: String,
+        root: &Path,
         news: mpsc::Sender<Event>,
         stop: CancellationToken,
     ) -> Self {
         let (messages, given) = mpsc::channel(MESSAGES);
+        let root = root.to_string_lossy().into_owned();
         let envelope = Envelope { host: host::host_name(), root };
         workers.spawn("alerts", work(envelope, given, news.clone(), stop));
         Self { messages, news }

@@ -80,8 +80,21 @@ pub async fn examine(settings: &Settings) -> Vec<Check> {
     );
     let kernel = look("kernel log", QUICK, host_facts::kernel_log).await;
     let before = [root, training, state, journal];
-    let after = [gpus, kernel, watch, git, log, reports, socket];
+    let alerts = alerts(settings);
+    let after = [gpus, kernel, watch, git, log, reports, socket, alerts];
     before.into_iter().chain(analysis).chain(after).collect()
+}
+
+/// Says who is told of trouble, by host only. Nothing is sent.
+fn alerts(settings: &Settings) -> Check {
+    let receivers = settings.alerts.iter();
+    let texts: Vec<String> =
+        receivers.map(|one| format!("{} ({})", one.address, one.format.as_str())).collect();
+    let found = match texts.as_slice() {
+        [] => "nobody is told of trouble; `[[alerts]]` names receivers".to_owned(),
+        texts => texts.join(", "),
+    };
+    Check::fine("alerts", found)
 }
 
 /// Looks at files off the async threads, within a limit: a disk that hangs is a finding.

@@ -2,6 +2,7 @@
 //! does runs in a worker.
 
 use std::collections::VecDeque;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::sync::mpsc::TrySendError;
 use std::time::Duration;
@@ -27,6 +28,8 @@ use super::{Fatal, Options, now, once, reload};
 const STOP_LIMIT: Duration = Duration::from_secs(20);
 /// The part of it that analyses leave to the journal.
 const DRAIN_SHARE: Duration = Duration::from_secs(5);
+/// How long alerts that are on their way are waited for.
+const ALERT_SHARE: Duration = Duration::from_secs(2);
 /// How often time itself is an event.
 const TICK: Duration = Duration::from_millis(500);
 /// How long a changed world may go without a new snapshot.
@@ -295,6 +298,9 @@ impl Loop {
                 () = sleep_until(patience) => self.house.analyses.kill().await,
             }
         }
+        if self.last_alerts().await.is_break() {
+            return result;
+        }
         if !self.drain(deadline).await {
             tracing::error!("the journal did not take the last events in time");
         }
@@ -327,6 +333,23 @@ impl Loop {
         }
         tracing::info!("stopped");
         result
+    }
+
+    /// Waits a moment for what became of the alerts that are on their way: one that was taken and is
+    /// not marked would be sent again in the next life. Breaks when asked to stop at once.
+    async fn last_alerts(&mut self) -> ControlFlow<()> {
+        let patience = Instant::now() + ALERT_SHARE;
+        while engine::alerts_in_flight(&self.house.world) {
+            tokio::select! {
+                Some(event) = self.house.news.recv() => self.handle(event),
+                Asked::Stop(_) = self.house.signals.next() => {
+                    tracing::warn!("asked twice: stopping at once");
+                    return ControlFlow::Break(());
+                }
+                () = sleep_until(patience) => break,
+            }
+        }
+        ControlFlow::Continue(())
     }
 
     /// Gives the recorder what is left and waits until it is durable.

@@ -129,15 +129,14 @@ fn wire(
     let daemon = DaemonStatus { seq: memory.last_seq, ..daemon_status(settings) };
     let (snapshots, latest) = state::channel(Arc::new(Status { daemon, ..Status::default() }));
     let devices = Devices::start(&mut workers, news_sender.clone())?;
+    let root = &settings.paths.root;
+    let alerts = Alerts::start(&mut workers, root, news_sender.clone(), stop.clone());
     let helpers = {
         let settings = Arc::clone(settings);
         let surroundings = Surroundings { open_files, ..surroundings(&memory) };
-        let news = news_sender.clone();
-        Helpers::start(&mut workers, settings, surroundings, news, stop.clone())?
+        Helpers::start(&mut workers, settings, surroundings, news_sender, stop.clone())?
     };
     helpers.sample_gpus(&mut workers, devices.gpus(), stop.clone());
-    let root = settings.paths.root.to_string_lossy().into_owned();
-    let alerts = Alerts::start(&mut workers, root, news_sender, stop.clone());
     helpers.write_address(socket.path());
     let (history, questions) = mpsc::channel(HISTORY);
     let who = identity(settings, &memory);

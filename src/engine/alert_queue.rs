@@ -70,9 +70,9 @@ pub(super) fn id(journal: &str, trouble: &Trouble, state: AlertState, now: Momen
 }
 
 /// Takes in what waited when the daemon ended.
-pub(super) fn remembered(queued: Vec<QueuedAlert>) -> BTreeMap<ReceiverKey, Queue> {
+pub(super) fn remembered(alerts: Vec<QueuedAlert>) -> BTreeMap<ReceiverKey, Queue> {
     let mut queues: BTreeMap<ReceiverKey, Queue> = BTreeMap::new();
-    for QueuedAlert { receiver, alert } in queued {
+    for QueuedAlert { receiver, alert } in alerts {
         let waiting = Waiting { alert, transaction: 0 };
         queues.entry(receiver).or_default().waiting.push_back(waiting);
     }
@@ -176,7 +176,7 @@ pub(super) fn status(world: &World) -> Vec<ReceiverStatus> {
     let status = |settings: &AlertSettings| {
         let queue = world.alerts.queues.get(&settings.address.key());
         ReceiverStatus {
-            receiver: settings.address.to_string(),
+            address: settings.address.to_string(),
             format: settings.format.as_str(),
             waiting: queue.map_or(0, |queue| queue.waiting.len() as u64),
             lost: queue.map_or(0, |queue| queue.lost),

@@ -50,9 +50,9 @@ impl Alerts {
     /// Takes in what the journal remembers of them.
     pub(crate) fn remembered(
         troubles: Vec<(Trouble, Option<CheckpointName>)>,
-        queued: Vec<QueuedAlert>,
+        alerts: Vec<QueuedAlert>,
     ) -> Self {
-        let queues = alert_queue::remembered(queued);
+        let queues = alert_queue::remembered(alerts);
         Self { troubles: troubles.into_iter().collect(), queues, ..Self::default() }
     }
 }

@@ -76,26 +76,26 @@ impl MemoryJournal {
                 memory.run_states.push((run, state));
             }
             Change::ShellLogGone(key) => memory.shell_logs.retain(|log| log.key != key),
-            Change::Alert(queued) => {
-                let is_it = |one: &&mut QueuedAlert| {
-                    one.receiver == queued.receiver && one.alert.id == queued.alert.id
-                };
-                match memory.alerts.iter_mut().find(is_it) {
-                    Some(known) => *known = *queued,
-                    None => memory.alerts.push(*queued),
-                }
-            }
+            Change::Alert(queued) => Self::queue(memory, *queued),
             Change::AlertEnded { receiver, id } => {
                 memory.alerts.retain(|one| one.receiver != receiver || one.alert.id != id);
             }
-            Change::TroubleBegan(trouble, checkpoint) => {
-                memory.troubles.push((trouble, checkpoint))
-            }
+            Change::TroubleBegan(trouble, at) => memory.troubles.push((trouble, at)),
             Change::TroubleEnded(trouble) => memory.troubles.retain(|known| known.0 != trouble),
             Change::FirstScanEnded => memory.fresh = false,
             Change::ModelTypeRejected { model_type, protocol } => {
                 memory.rejected_model_types.push((model_type, protocol));
             }
+        }
+    }
+
+    fn queue(memory: &mut Memory, queued: QueuedAlert) {
+        let is_it = |one: &&mut QueuedAlert| {
+            one.receiver == queued.receiver && one.alert.id == queued.alert.id
+        };
+        match memory.alerts.iter_mut().find(is_it) {
+            Some(known) => *known = queued,
+            None => memory.alerts.push(queued),
         }
     }
 

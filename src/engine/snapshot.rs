@@ -150,8 +150,8 @@ fn problems(world: &World, now: Moment) -> Vec<String> {
 
 fn undelivered(receiver: &ReceiverStatus) -> Option<String> {
     let problem = receiver.problem.as_ref()?;
-    let ReceiverStatus { receiver, waiting, lost, .. } = receiver;
-    Some(format!("alerts to `{receiver}` fail: {problem} ({waiting} wait, {lost} lost)"))
+    let ReceiverStatus { address, waiting, lost, .. } = receiver;
+    Some(format!("alerts to `{address}` fail: {problem} ({waiting} wait, {lost} lost)"))
 }
 
 fn queue_entries(world: &World, now: Moment) -> Vec<QueueEntry> {

@@ -105,7 +105,7 @@ pub struct UnlinkedLog {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReceiverStatus {
     /// Its address, by scheme and host only.
-    pub receiver: String,
+    pub address: String,
     /// The form of its messages.
     pub format: &'static str,
     /// Messages that wait for it.

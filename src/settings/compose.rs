@@ -304,8 +304,8 @@ mod tests {
                       format = \"slack\"\non = [\"fail\"]\n\
                       [[alerts]]\nurl = \"http://10.0.0.7:8080/secret\"\n";
         let loaded = load_texts(&[first, second]).unwrap();
-        expect![[r#"
-            [AlertSettings { address: https://hooks.slack.com/…, format: Slack, on: [Fail] }, AlertSettings { address: http://10.0.0.7:8080/…, format: Json, on: [Fail, TrainingFailure, Stalled, Degraded] }]"#]]
+        expect![[r"
+            [AlertSettings { address: https://hooks.slack.com/…, format: Slack, on: [Fail] }, AlertSettings { address: http://10.0.0.7:8080/…, format: Json, on: [Fail, TrainingFailure, Stalled, Degraded] }]"]]
         .assert_eq(&format!("{:?}", loaded.settings.alerts));
         let shown = render_effective(&loaded);
         let (_, alerts) = shown.split_once("# receiver 1").unwrap();

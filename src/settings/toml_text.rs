@@ -216,17 +216,14 @@ impl Reader<'_> {
         };
         let mut tables: Vec<Value> = Vec::new();
         for (index, alert) in alerts.iter().enumerate() {
-            match alert.get_ref() {
-                DeValue::Table(fields) => {
-                    let origin = self.place(alert.span().start);
-                    let fields = self.read_alert(index + 1, fields);
-                    tables.push(Value::new(Some(&origin), fields));
-                }
-                _ => {
-                    let fault = Fault::new("write `[[alerts]]` for each receiver");
-                    self.report(alert.span().start, ALERTS, fault);
-                }
-            }
+            let DeValue::Table(fields) = alert.get_ref() else {
+                let fault = Fault::new("write `[[alerts]]` for each receiver");
+                self.report(alert.span().start, ALERTS, fault);
+                continue;
+            };
+            let origin = self.place(alert.span().start);
+            let fields = self.read_alert(index + 1, fields);
+            tables.push(Value::new(Some(&origin), fields));
         }
         self.layer.put(self.origin, &[ALERTS], ValueKind::Array(tables));
     }

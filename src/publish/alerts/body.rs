@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::model::alert::{Alert, AlertFormat, AlertKind, AlertState};
+use crate::model::ids::RunId;
 
 /// Discord refuses longer messages, counted in characters.
 const DISCORD_CHARACTERS: usize = 2000;
@@ -84,7 +85,7 @@ fn json<'alert>(envelope: &'alert Envelope, alert: &'alert Alert) -> Json<'alert
             AlertState::Recovered => "recovered",
         },
         cause: &alert.cause,
-        run: alert.run.as_ref().map(|run| run.as_str()),
+        run: alert.run.as_ref().map(RunId::as_str),
         checkpoint: alert.checkpoint.map(|name| name.to_string()),
         time: alert.time.to_string(),
         host: &envelope.host,
@@ -167,7 +168,7 @@ mod tests {
     use expect_test::expect_file;
 
     use super::*;
-    use crate::model::ids::{CheckpointName, RunId};
+    use crate::model::ids::CheckpointName;
     use crate::model::time::Moment;
 
     fn envelope() -> Envelope {

@@ -251,7 +251,7 @@ pub struct Held {
 #[serde(default)]
 pub struct Receiver {
     /// Its address, by scheme and host only.
-    pub receiver: String,
+    pub address: String,
     /// `json`, `slack`, `discord` or `ntfy`.
     pub format: String,
     /// Messages that wait for it.

@@ -230,7 +230,7 @@ fn full_status() -> model::status::Status {
             seq: 7,
         },
         alerts: vec![model::status::ReceiverStatus {
-            receiver: text("https://hooks.slack.com/…"),
+            address: text("https://hooks.slack.com/…"),
             format: "slack",
             waiting: 2,
             lost: 1,

@@ -79,7 +79,7 @@ impl From<&RunMetric> for RecentMetric {
 impl From<&model::ReceiverStatus> for Receiver {
     fn from(status: &model::ReceiverStatus) -> Self {
         Self {
-            receiver: status.receiver.clone(),
+            address: status.address.clone(),
             format: status.format.to_owned(),
             waiting: status.waiting,
             lost: status.lost,

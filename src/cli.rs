@@ -10,6 +10,7 @@ mod doctor;
 mod explain;
 mod gate;
 mod interruption;
+mod logging;
 mod output;
 mod parse;
 mod probe;
@@ -31,6 +32,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 
 use crate::settings::Sources;
+use logging::LogFormat;
 use output::Output;
 
 /// Exit codes, as the contract lists them.
@@ -92,6 +94,15 @@ struct Common {
     /// Log errors only
     #[arg(short, long, global = true, conflicts_with = "verbose")]
     quiet: bool,
+    /// The form of logs on stderr
+    #[arg(
+        long,
+        global = true,
+        value_name = "FORM",
+        env = "RUNSCRIBE_LOG_FORMAT",
+        default_value = "auto"
+    )]
+    log_format: LogFormat,
 }
 
 impl Common {
@@ -154,7 +165,8 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) => return output::clap_message(&error),
     };
-    output::start_logging(arguments.common.verbose, arguments.common.quiet);
+    let Common { log_format, verbose, quiet, .. } = arguments.common;
+    logging::start_logging(log_format, verbose, quiet);
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .thread_name("runscribe")

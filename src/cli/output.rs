@@ -4,7 +4,6 @@ use std::io::{self, IsTerminal as _, Write};
 use std::process::ExitCode;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use tracing_subscriber::EnvFilter;
 
 use crate::daemon::Fatal;
 
@@ -103,7 +102,7 @@ impl Output {
 }
 
 /// Source of the convention: <https://no-color.org>.
-fn colors_wanted() -> bool {
+pub(super) fn colors_wanted() -> bool {
     std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
@@ -138,28 +137,4 @@ fn complain(message: &str) {
 pub(super) fn clap_message(error: &clap::Error) -> ExitCode {
     error.print().unwrap_or_default();
     ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 })
-}
-
-/// Sends logs to stderr; without time stamps under systemd, whose journal has its own.
-pub(super) fn start_logging(verbose: u8, quiet: bool) {
-    let level = match (quiet, verbose) {
-        (true, _) => "error",
-        (false, 0) => "info",
-        (false, 1) => "debug",
-        (false, _) => "trace",
-    };
-    let filter = EnvFilter::new(format!("warn,runscribe={level}"));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(io::stderr)
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal() && colors_wanted());
-    // systemd connects stderr to its journal and says so.
-    // A second start, as in tests, keeps the first one's settings.
-    let started = if std::env::var_os("JOURNAL_STREAM").is_some() {
-        builder.without_time().try_init()
-    } else {
-        builder.try_init()
-    };
-    started.unwrap_or_default();
 }

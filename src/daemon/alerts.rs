@@ -1,6 +1,5 @@
 //! The worker that sends alerts: at most one at a time to each receiver, so none delays another.
 
-use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -13,7 +12,7 @@ use crate::engine::Event;
 use crate::host;
 use crate::model::alert::{Alert, AlertOutcome, ReceiverKey};
 use crate::publish::alerts::{self, Envelope};
-use crate::settings::AlertSettings;
+use crate::settings::{AlertSettings, Settings};
 
 use super::http;
 use super::workers::Workers;
@@ -41,12 +40,12 @@ type Sent = (ReceiverKey, String, AlertOutcome);
 impl Alerts {
     pub(super) fn start(
         workers: &mut Workers,
-        root: &Path,
+        settings: &Settings,
         news: mpsc::Sender<Event>,
         stop: CancellationToken,
     ) -> Self {
         let (messages, given) = mpsc::channel(MESSAGES);
-        let root = root.to_string_lossy().into_owned();
+        let root = settings.paths.root.to_string_lossy().into_owned();
         let envelope = Envelope { host: host::host_name(), root };
         workers.spawn("alerts", work(envelope, given, news.clone(), stop));
         Self { messages, news }

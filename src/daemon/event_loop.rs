@@ -15,6 +15,7 @@ use crate::model::event::Happening;
 use crate::model::ids::RunId;
 use crate::model::journal::Transaction;
 use crate::record::recorder::{Output, Request};
+use crate::settings::Loaded;
 use crate::watch::tail::LogEvent;
 use crate::watch::{Control, WatchEvent};
 
@@ -52,6 +53,8 @@ pub(super) struct Loop {
     answered: u64,
     /// Who waits for the answer to a command.
     answers: Answers,
+    /// The configuration, when it is read again.
+    pub(super) reading: reload::Reading,
     /// Since when the snapshot is older than the world.
     dirty_since: Option<Instant>,
     /// When the last snapshot was taken.
@@ -64,6 +67,7 @@ enum Turn {
     Recorded(Output),
     Asked(Asked),
     Order(Ordered),
+    Read(Box<Result<Loaded, String>>),
     Snapshot,
     Failed(anyhow::Error),
 }
@@ -92,7 +96,8 @@ pub(super) async fn turn(house: House, options: &Options) -> Result<(), Fatal> {
                 let number = own.answers.expect(reply);
                 own.happened(Event::Command(number, order));
             }
-            Turn::Asked(Asked::Reload) => reload::reload(&mut own, options),
+            Turn::Asked(Asked::Reload) => own.reading.begin(&options.sources),
+            Turn::Read(read) => reload::take(&mut own, *read, options),
             Turn::Asked(Asked::Summary) => own.log_summary(),
             Turn::Snapshot => own.publish_snapshot(),
             Turn::Failed(error) => break Err(Fatal::Failed(error)),
@@ -118,6 +123,7 @@ impl Loop {
             asked: 0,
             answered: 0,
             answers: Answers::default(),
+            reading: reload::Reading::default(),
             dirty_since: None,
             snapshot_at: Instant::now(),
         }
@@ -139,6 +145,7 @@ impl Loop {
                 Turn::Event(Box::new(Event::Analyzed(Box::new(outcome))))
             }
             Some(order) = self.house.orders.recv() => Turn::Order(order),
+            read = self.reading.next() => Turn::Read(Box::new(read)),
             Some(event) = self.house.news.recv() => Turn::Event(Box::new(event)),
             // Before the sightings, which may come without a pause.
             _ = tick.tick() => Turn::Event(Box::new(Event::Tick)),

@@ -1,9 +1,13 @@
 //! HUP: a new configuration, or the old one with a complaint.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use crate::engine::Event;
-use crate::settings::Settings;
+use crate::settings::{Loaded, Settings, Sources};
 use crate::watch::tail::TailConfig;
 use crate::watch::{Control, WatchConfig};
 
@@ -11,10 +15,52 @@ use super::Options;
 use super::event_loop::Loop;
 use super::load_settings;
 
-/// Reads the configuration again. An invalid one is reported and the old one stays in force;
+/// How long the files may take: they may lie on a network folder that does not answer.
+const LIMIT: Duration = Duration::from_secs(30);
+
+/// The reading of the configuration, one at a time.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    set: JoinSet<Result<Loaded, String>>,
+    /// Whether it was asked for again meanwhile: the files may have changed after they were read.
+    is_asked_again: bool,
+}
+
+impl Reading {
+    /// Begins to read the files, which is no work for the loop.
+    pub(super) fn begin(&mut self, sources: &Sources) {
+        if !self.set.is_empty() {
+            self.is_asked_again = true;
+            return;
+        }
+        let sources = sources.clone();
+        self.set.spawn(async move {
+            let work = tokio::task::spawn_blocking(move || load_settings::load(&sources));
+            match timeout(LIMIT, work).await {
+                Ok(Ok(loaded)) => loaded.map_err(|problem| problem.to_string()),
+                Ok(Err(panic)) => Err(panic.to_string()),
+                Err(_) => Err(format!("its files do not answer within {} s", LIMIT.as_secs())),
+            }
+        });
+    }
+
+    /// Waits for what was read. Pending forever while nothing is. Cancel-safe.
+    pub(super) async fn next(&mut self) -> Result<Loaded, String> {
+        match self.set.join_next().await {
+            Some(read) => read.unwrap_or_else(|panic| Err(panic.to_string())),
+            None => std::future::pending().await,
+        }
+    }
+}
+
+/// Puts a configuration that was read into force. An invalid one is reported and the old one stays;
 /// `[project]` and `[status]` need a restart and it says so.
-pub(super) fn reload(own: &mut Loop, options: &Options) {
-    let loaded = match load_settings::load(&options.sources) {
+pub(super) fn take(own: &mut Loop, read: Result<Loaded, String>, options: &Options) {
+    if std::mem::take(&mut own.reading.is_asked_again) {
+        own.reading.begin(&options.sources);
+        return;
+    }
+    let loaded = match read {
         Ok(loaded) => loaded,
         Err(problem) => {
             tracing::error!("the old configuration stays in force: {problem}");

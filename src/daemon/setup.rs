@@ -129,8 +129,7 @@ fn wire(
     let daemon = DaemonStatus { seq: memory.last_seq, ..daemon_status(settings) };
     let (snapshots, latest) = state::channel(Arc::new(Status { daemon, ..Status::default() }));
     let devices = Devices::start(&mut workers, news_sender.clone())?;
-    let root = &settings.paths.root;
-    let alerts = Alerts::start(&mut workers, root, news_sender.clone(), stop.clone());
+    let alerts = Alerts::start(&mut workers, settings, news_sender.clone(), stop.clone());
     let helpers = {
         let settings = Arc::clone(settings);
         let surroundings = Surroundings { open_files, ..surroundings(&memory) };

@@ -224,6 +224,18 @@ impl Project {
         Daemon::start(self, command, socket)
     }
 
+    /// Starts the daemon with a stderr whose reader is gone before it says anything.
+    pub(crate) fn start_without_a_reader(&self) -> Daemon {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = command(&["watch", "--root"]);
+        let child = command.arg(self.root()).stderr(writer).stdout(Stdio::null()).spawn().unwrap();
+        let socket = self.path("Cache/runscribe/status.sock");
+        let mut daemon = Daemon { child: Some(child), socket, log: self.path("daemon.log") };
+        daemon.wait_for("the socket", || ());
+        daemon
+    }
+
     /// Starts the daemon under a limit on open files: `-Sn` for a soft one, `-n` for both.
     pub(crate) fn start_with_open_files(&self, kind: &str, limit: u32) -> Daemon {
         let plain = command(&["watch", "--root"]);
@@ -427,10 +439,14 @@ impl Daemon {
         child.wait().unwrap();
     }
 
+    pub(crate) fn signal(&self, signal: rustix::process::Signal) {
+        let pid = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
+        rustix::process::kill_process(pid, signal).unwrap();
+    }
+
     /// Sends TERM and waits until the daemon has said that it stops.
     pub(crate) fn ask_to_stop(&self) {
-        let pid = rustix::process::Pid::from_child(self.child.as_ref().unwrap());
-        rustix::process::kill_process(pid, rustix::process::Signal::TERM).unwrap();
+        self.signal(rustix::process::Signal::TERM);
         wait("the daemon to take notice", || self.log_text().contains("stopping"));
     }
 

@@ -59,6 +59,8 @@ struct Waiting {
     alert: Alert,
     /// The transaction that makes it durable; it is not sent before.
     transaction: u64,
+    /// Whether a receiver may have seen its id: then its text stays as it is.
+    is_tried: bool,
 }
 
 /// Returns what tells an alert from all others.
@@ -73,8 +75,10 @@ pub(super) fn id(journal: &str, trouble: &Trouble, state: AlertState, now: Momen
 pub(super) fn remembered(alerts: Vec<QueuedAlert>) -> BTreeMap<ReceiverKey, Queue> {
     let mut queues: BTreeMap<ReceiverKey, Queue> = BTreeMap::new();
     for QueuedAlert { receiver, alert } in alerts {
-        let waiting = Waiting { alert, transaction: 0 };
-        queues.entry(receiver).or_default().waiting.push_back(waiting);
+        let waiting = &mut queues.entry(receiver).or_default().waiting;
+        // Only the first one of each may have been on its way when the daemon ended.
+        let is_tried = waiting.is_empty();
+        waiting.push_back(Waiting { alert, transaction: 0, is_tried });
     }
     queues
 }
@@ -94,8 +98,9 @@ pub(super) fn add(world: &mut World, receiver: &ReceiverKey, alert: Alert, out: 
     }
     store(receiver, &alert, out);
     // What says that nothing can be stored does not wait for what cannot be stored.
-    let place = if is_urgent { usize::from(queue.is_busy()) } else { queue.waiting.len() };
-    queue.waiting.insert(place, Waiting { alert, transaction });
+    let end = queue.waiting.len();
+    let place = if is_urgent { usize::from(queue.is_busy()).min(end) } else { end };
+    queue.waiting.insert(place, Waiting { alert, transaction, is_tried: false });
 }
 
 /// Sends what is due to each receiver that is not busy.
@@ -239,12 +244,14 @@ impl Queue {
     /// Where the limit held messages back, tells of all that wait in the first one that was not
     /// tried yet: it has an id that no receiver has seen.
     fn fold(&mut self, receiver: &ReceiverKey, durable: u64, out: &mut Decisions) {
-        if !self.is_limited || self.attempts > 0 {
+        let is_new = self.waiting.front().is_some_and(|first| !first.is_tried);
+        if !self.is_limited || !is_new {
             return;
         }
         self.is_limited = false;
         let Some(mut first) = self.waiting.pop_front() else { return };
-        while self.waiting.front().is_some_and(|next| next.transaction <= durable) {
+        let may_be_told = |next: &Waiting| next.transaction <= durable && !next.is_tried;
+        while self.waiting.front().is_some_and(may_be_told) {
             let Some(next) = self.waiting.pop_front() else { break };
             absorb(&mut first.alert, &next.alert);
             let id = next.alert.id;
@@ -255,7 +262,8 @@ impl Queue {
     }
 
     fn send(&mut self, settings: &AlertSettings, now: Moment, out: &mut Decisions) {
-        let Some(first) = self.waiting.front() else { return };
+        let Some(first) = self.waiting.front_mut() else { return };
+        first.is_tried = true;
         if self.attempts == 0 {
             self.refilled_at.get_or_insert(now);
             self.spent += 1;

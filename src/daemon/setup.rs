@@ -111,6 +111,12 @@ fn room_for_clients() -> usize {
     most.min(files - RESERVED_FILES.min(files / 2))
 }
 
+/// A client that is there before the first scan begins where the journal ends.
+fn first_snapshot(settings: &Settings, memory: &Memory) -> Status {
+    let daemon = DaemonStatus { seq: memory.last_seq, ..daemon_status(settings) };
+    Status { daemon, ..Status::default() }
+}
+
 fn wire(
     settings: &Arc<Settings>,
     (journal, memory): (Journal, Memory),
@@ -125,9 +131,7 @@ fn wire(
     let (to_recorder, from_recorder) = mpsc::channel(RECORDS);
     let inbox = Arc::new(Inbox::default());
     let publisher = Publisher::new(memory.last_seq);
-    // A client that is there before the first scan begins where the journal ends.
-    let daemon = DaemonStatus { seq: memory.last_seq, ..daemon_status(settings) };
-    let (snapshots, latest) = state::channel(Arc::new(Status { daemon, ..Status::default() }));
+    let (snapshots, latest) = state::channel(Arc::new(first_snapshot(settings, &memory)));
     let devices = Devices::start(&mut workers, news_sender.clone())?;
     let alerts = Alerts::start(&mut workers, settings, news_sender.clone(), stop.clone());
     let helpers = {

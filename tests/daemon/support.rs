@@ -192,6 +192,8 @@ impl Project {
         let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
         let mut names: Vec<String> =
             entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        // What is being written has a hidden name until it is whole.
+        names.retain(|name| !name.starts_with('.'));
         names.sort();
         names
     }
@@ -209,7 +211,7 @@ impl Project {
     pub(crate) fn start_with_arguments(&self, arguments: &[&str]) -> Daemon {
         let mut command = command(&["watch"]);
         command.args(arguments).arg("--root");
-        Daemon::start(self, command)
+        Daemon::start(self, command, &self.path("Cache/runscribe/status.sock"))
     }
 
     /// Starts the daemon with further variables in its environment.

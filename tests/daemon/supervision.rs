@@ -29,7 +29,7 @@ fn usr1_logs_a_summary() {
     let project = Project::new();
     let daemon = project.start();
     daemon.signal(Signal::USR1);
-    daemon.wait_until("the summary", |_| daemon.log_text().contains("0 runs, 0 queued, 0 running"));
+    daemon.wait_until("the summary", |_| daemon.log_text().contains("watching 0 runs"));
     assert_eq!(daemon.stop(), Some(0));
 }
 

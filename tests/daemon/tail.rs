@@ -88,6 +88,10 @@ fn no_event_is_lost_or_doubled_while_daemons_come_and_go() {
         // What happens while nobody watches is told later.
         project.save(RUN, life * 20 + 10);
         daemon = project.start();
+        // Who waits for a daemon looks ever more rarely: the next life must not be over by then.
+        wait(&format!("return {life}"), || {
+            people.printed().matches("the daemon is back").count() as u64 == life
+        });
         daemon.wait_for_observations(life);
     }
     daemon.wait_for_observations(8);
@@ -95,6 +99,7 @@ fn no_event_is_lost_or_doubled_while_daemons_come_and_go() {
     wait(&format!("event {last}"), || all.numbers().last() >= Some(&last));
     let numbers = all.numbers();
     assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>());
+    wait("the same for people", || people.printed().matches("checkpoint_complete").count() >= 8);
     let printed = people.printed();
     let count = |text: &str| printed.lines().filter(|line| line.contains(text)).count();
     assert!(printed.matches("waiting for the daemon to come back").count() >= 4, "{printed}");

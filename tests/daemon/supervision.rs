@@ -28,6 +28,7 @@ fn a_second_term_does_not_wait_for_an_analysis() {
 fn usr1_logs_a_summary() {
     let project = Project::new();
     let daemon = project.start();
+    daemon.wait_until("the first scan", |status| !status["watch"]["last_reconcile"].is_null());
     daemon.signal(Signal::USR1);
     daemon.wait_until("the summary", |_| daemon.log_text().contains("watching 0 runs"));
     assert_eq!(daemon.stop(), Some(0));

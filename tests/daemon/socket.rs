@@ -126,6 +126,10 @@ fn cpu_ticks(daemon: &Daemon) -> u64 {
 fn no_file_left_for_a_client_neither_stops_the_daemon_nor_keeps_it_busy() {
     let project = Project::new();
     let daemon = project.start();
+    // A start that finds no file ends, and systemd tries again.
+    daemon.wait_until("the end of the start", |status| {
+        !status["watch"]["last_reconcile"].is_null() && status["analysis"]["state"] == "ready"
+    });
     let pid = Pid::from_raw(daemon.pid().cast_signed());
     let limit = |current| {
         let limits = Rlimit { current: Some(current), maximum: None };

@@ -2,6 +2,7 @@
 
 use crate::daemon::doctor::{Check, State, examine};
 use crate::daemon::load_settings;
+use crate::model::numbers::counted;
 
 use super::output::{Ended, Outcome, Output};
 use super::terminal::clean;
@@ -59,8 +60,7 @@ fn print(check: &Check, output: &mut Output) -> std::io::Result<()> {
 }
 
 fn summary(checks: &[Check], problems: usize) -> String {
-    let warnings = checks.iter().filter(|check| check.state == State::Warning).count();
-    let counted = |count, one: &str| format!("{count} {one}{}", if count == 1 { "" } else { "s" });
+    let warnings = checks.iter().filter(|check| check.state == State::Warning).count() as u64;
     match (problems, warnings) {
         (0, 0) => "all is fine".to_owned(),
         (0, warnings) => format!("nothing stops work; {}", counted(warnings, "warning")),

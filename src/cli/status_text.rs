@@ -5,7 +5,8 @@ mod runs;
 
 use std::time::Duration;
 
-use crate::cli::terminal::{Line, Tint, bytes_text, clock_text, counted, duration_text, wrapped};
+use crate::cli::terminal::{Line, Tint, bytes_text, clock_text, duration_text, wrapped};
+use crate::model::numbers::counted;
 use crate::model::time::Moment;
 use crate::publish::wire::{Analysis, Documents, Gpu, Held, Host, Status, UnlinkedLog, Watch};
 

@@ -211,12 +211,6 @@ pub fn state_tint(state: &str) -> Tint {
     }
 }
 
-/// Prints a count with its noun, which takes an `s` when it is not one.
-pub fn counted(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
-}
-
 /// Prints a rank with one decimal, or with as many as keep it on its own side of the threshold.
 pub fn rank_text(rank: f64, threshold: Option<f64>) -> String {
     let printed = |decimals: usize| format!("{rank:.decimals$}");

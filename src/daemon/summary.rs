@@ -1,5 +1,6 @@
 //! What the daemon is doing, in one line for systemd and the log.
 
+use crate::model::numbers::counted;
 use crate::model::status::Status;
 
 /// Returns the line: what is done, what waits, and the first thing that is wrong.
@@ -28,11 +29,6 @@ pub(super) fn summary(status: &Status) -> String {
         [one] => format!("{line}; problem: {one}"),
         [first, ..] => format!("{line}; {} problems, the first: {first}", status.problems.len()),
     }
-}
-
-fn counted(count: u64, noun: &str) -> String {
-    let plural = if count == 1 { "" } else { "s" };
-    format!("{count} {noun}{plural}")
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crate::model::command::{Answer, Order, Whom};
 use crate::model::ids::{CheckpointId, Digest, RunId};
 use crate::model::journal::{Change, Standing};
+use crate::model::numbers::counted;
 use crate::model::observation::{Observation, ObservationOutcome};
 use crate::model::time::Moment;
 
@@ -223,11 +224,7 @@ fn adopt_all(world: &mut World, out: &mut Decisions) -> String {
     for run in &runs {
         wake(world, run, out);
     }
-    format!("{} adopted", counted(runs.len()))
-}
-
-fn counted(runs: usize) -> String {
-    format!("{runs} {}", if runs == 1 { "run" } else { "runs" })
+    format!("{} adopted", counted(runs.len() as u64, "run"))
 }
 
 /// All of the named runs, or none when one of them cannot be.
@@ -248,9 +245,9 @@ fn adopt(world: &mut World, runs: &[RunId], out: &mut Decisions) -> Answer {
     }
     let also = match watched {
         0 => String::new(),
-        watched => format!("; {} watched already", counted(watched)),
+        watched => format!("; {} watched already", counted(watched as u64, "run")),
     };
-    Ok(format!("{} adopted{also}", counted(old.len())))
+    Ok(format!("{} adopted{also}", counted(old.len() as u64, "run")))
 }
 
 /// From now on the run is one of today: a look at it finds what is to be analyzed.

@@ -106,7 +106,7 @@ pub(crate) struct Run {
     pub(crate) logs: Vec<LogKey>,
     /// What its training does.
     pub(crate) training: Option<Box<RunTraining>>,
-    /// The newest entries of its trainer's log history, as long as it trains.
+    /// The newest entries of its trainer's log history, for the runs that were written last.
     pub(crate) history: Vec<TrainerMetric>,
 }
 

@@ -12,3 +12,9 @@ pub fn grouped(number: u64) -> String {
     }
     text
 }
+
+/// Prints a count with its noun, which takes an `s` when it is not one.
+pub fn counted(count: u64, noun: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {noun}{plural}")
+}

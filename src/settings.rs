@@ -8,15 +8,18 @@
 mod alerts;
 mod check;
 mod compose;
+mod discipline;
 mod effective;
 pub mod env_file;
 mod environment;
 mod layer;
+mod lists;
 mod load;
 mod problem;
 mod raw;
 mod rule;
 mod schema;
+mod scripts;
 mod toml_text;
 pub mod units;
 mod words;
@@ -29,6 +32,10 @@ use regex::Regex;
 
 pub use self::alerts::{AlertAddress, AlertSettings};
 pub use self::compose::Loaded;
+pub use self::discipline::{
+    DisciplineSettings, EvaluationScript, Platform, PublishSettings, TagForms, TrainingScript,
+    WandbSettings,
+};
 pub use self::effective::{EffectiveValue, render_effective};
 pub use self::load::{Sources, load};
 pub use self::problem::{ConfigProblem, ConfigProblems, Fault};
@@ -59,6 +66,16 @@ pub struct Settings {
     pub log: LogSettings,
     /// The status socket.
     pub status: StatusSettings,
+    /// The documents and conventions that the audit knows.
+    pub discipline: DisciplineSettings,
+    /// Scripts that start trainings.
+    pub training_scripts: Vec<TrainingScript>,
+    /// Scripts that evaluate models.
+    pub evaluation_scripts: Vec<EvaluationScript>,
+    /// Weights & Biases.
+    pub wandb: WandbSettings,
+    /// How a model is published.
+    pub publish: PublishSettings,
     /// Who is told of trouble.
     pub alerts: Vec<AlertSettings>,
 }
@@ -224,8 +241,21 @@ pub struct LogSettings {
     pub add_missing_rows: bool,
     /// Failure notes and their lines.
     pub failure_notes: bool,
+    /// Where it is written.
+    pub write: LogWrite,
+    /// Whether the log's own branch is pushed.
+    pub push: bool,
     /// `headers`: further header texts of the run table.
     pub headers: HeaderNames,
+}
+
+/// Where the experiment log is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogWrite {
+    /// In the project's own working tree.
+    InPlace,
+    /// On a branch of its own, in a linked working tree.
+    Branch,
 }
 
 /// The status socket.

@@ -4,12 +4,16 @@
 use std::path::{Component, Path, PathBuf};
 
 use super::alerts::MOST_RECEIVERS;
+use super::lists::ALERTS;
 use super::problem::Fault;
-use super::raw::{Analysis, Project, Raw, RawAlert, RawGate, Status, Training, Watch};
-use super::schema::ALERTS;
+use super::raw::{
+    Analysis, Discipline, Log, Project, Raw, RawAlert, RawGate, Status, Training, Wandb, Watch,
+};
+use super::scripts::{evaluation_scripts, training_scripts};
 use super::{
-    AlertAddress, AlertSettings, AnalysisSettings, LogSettings, Paths, Settings, StatusSettings,
-    TrainingSettings, WatchSettings,
+    AlertAddress, AlertSettings, AnalysisSettings, DisciplineSettings, LogSettings, Paths,
+    PublishSettings, Settings, StatusSettings, TagForms, TrainingSettings, WandbSettings,
+    WatchSettings,
 };
 use crate::model::measurement::Gate;
 
@@ -37,10 +41,15 @@ pub(super) fn check(
 ) -> (Settings, Vec<Finding>) {
     let mut findings = Vec::new();
     let paths = resolve_paths(&raw.project, &surroundings.root);
-    findings.extend(writes_into_training(&paths));
-    if raw.analysis.command.first().is_some_and(|program| program.trim().is_empty()) {
-        let fault = Fault::new("names no program; its first item is empty");
-        findings.push(("analysis.command".to_owned(), fault));
+    let discipline = discipline_settings(raw.discipline, &paths.root);
+    findings.extend(writes_into_training(&paths, &discipline));
+    let commands =
+        [("analysis.command", &raw.analysis.command), ("publish.command", &raw.publish.command)];
+    for (key, command) in commands {
+        if command.first().is_some_and(|program| program.trim().is_empty()) {
+            let fault = Fault::new("names no program; its first item is empty");
+            findings.push((key.to_owned(), fault));
+        }
     }
     let mut gates = Vec::new();
     for name in gate_order {
@@ -62,13 +71,12 @@ pub(super) fn check(
         gates,
         launcher: raw.launcher.kind,
         training: training_settings(&raw.training),
-        log: LogSettings {
-            observations: raw.log.observations,
-            fill_run_row: raw.log.fill_run_row,
-            add_missing_rows: raw.log.add_missing_rows,
-            failure_notes: raw.log.failure_notes,
-            headers: raw.log.headers,
-        },
+        log: log_settings(raw.log),
+        discipline,
+        training_scripts: training_scripts(raw.training_scripts, &mut findings),
+        evaluation_scripts: evaluation_scripts(raw.evaluation_scripts, &mut findings),
+        wandb: wandb_settings(raw.wandb),
+        publish: PublishSettings { command: raw.publish.command },
     };
     (settings, findings)
 }
@@ -87,12 +95,14 @@ fn resolve_paths(project: &Project, root: &Path) -> Paths {
 }
 
 /// Finds paths that would have runscribe write under the training folder, which it never does.
-fn writes_into_training(paths: &Paths) -> Vec<Finding> {
+fn writes_into_training(paths: &Paths, discipline: &DisciplineSettings) -> Vec<Finding> {
     let training = without_dots(&paths.training);
     [
         ("project.state_dir", &paths.state),
         ("project.experiment_log", &paths.experiment_log),
         ("project.run_reports_dir", &paths.run_reports),
+        ("discipline.changelog", &discipline.changelog),
+        ("discipline.todos", &discipline.todos),
     ]
     .into_iter()
     .filter(|(_, path)| without_dots(path).starts_with(&training))
@@ -198,6 +208,37 @@ fn training_settings(raw: &Training) -> TrainingSettings {
         loss_factor: raw.loss_factor,
         read_at_start: raw.read_at_start,
         old_log_tail: raw.old_log_tail,
+    }
+}
+
+fn log_settings(raw: Log) -> LogSettings {
+    LogSettings {
+        observations: raw.observations,
+        fill_run_row: raw.fill_run_row,
+        add_missing_rows: raw.add_missing_rows,
+        failure_notes: raw.failure_notes,
+        write: raw.write,
+        push: raw.push,
+        headers: raw.headers,
+    }
+}
+
+fn discipline_settings(raw: Discipline, root: &Path) -> DisciplineSettings {
+    DisciplineSettings {
+        changelog: under(root, &raw.changelog),
+        todos: under(root, &raw.todos),
+        commit_prefixes: raw.commit_prefixes,
+        since: set(raw.since),
+        tags: TagForms { arch: raw.tags.arch, train: raw.tags.train, eval: raw.tags.eval },
+    }
+}
+
+fn wandb_settings(raw: Wandb) -> WandbSettings {
+    WandbSettings {
+        project: raw.project,
+        entity: set(raw.entity),
+        base_url: raw.base_url,
+        required_keys: raw.required_keys,
     }
 }
 

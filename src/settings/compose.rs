@@ -7,9 +7,9 @@ use super::Settings;
 use super::check::{Surroundings, check};
 use super::effective::{EffectiveValue, effective_values};
 use super::layer::Layer;
+use super::lists::LISTS;
 use super::problem::{ConfigProblem, ConfigProblems, Fault};
 use super::raw::Raw;
-use super::schema::ALERTS;
 
 /// The settings in force, and the origin of each value.
 #[derive(Debug, Clone)]
@@ -88,12 +88,15 @@ fn origin_of(key: &str, merged: &Value, layers: &[Layer]) -> String {
             .find(|(name, _)| name == gate)
             .map_or_else(String::new, |found| found.1.clone());
     }
-    let receiver = key.strip_prefix("alerts[").and_then(|rest| rest.strip_suffix(']'));
-    if let Some(number) = receiver.and_then(|number| number.parse::<usize>().ok())
-        && let Some(ValueKind::Array(all)) = lookup(merged, &[ALERTS]).map(|value| &value.kind)
-        && let Some(receiver) = all.get(number.saturating_sub(1))
-    {
-        return receiver.origin().unwrap_or_default().to_owned();
+    for list in LISTS {
+        let number = key.strip_prefix(list.name).and_then(|rest| rest.strip_prefix('['));
+        let number = number.and_then(|rest| rest.strip_suffix(']')?.parse::<usize>().ok());
+        if let Some(number) = number
+            && let Some(ValueKind::Array(all)) = lookup(merged, &[list.name]).map(|it| &it.kind)
+            && let Some(item) = all.get(number.saturating_sub(1))
+        {
+            return item.origin().unwrap_or_default().to_owned();
+        }
     }
     let path: Vec<&str> = key.split('.').collect();
     lookup(merged, &path).and_then(Value::origin).unwrap_or_default().to_owned()
@@ -110,7 +113,7 @@ mod tests {
     use super::*;
     use crate::settings::effective::render_effective;
     use crate::settings::toml_text::{self, RootKey};
-    use crate::settings::{defaults, schema};
+    use crate::settings::{defaults, lists, schema};
 
     const DEFAULT_FILE: &str = include_str!("../../config/runscribe.toml");
 
@@ -180,7 +183,7 @@ mod tests {
     fn a_key_missing_on_either_side_would_be_noticed() {
         let mut lines = 0;
         for (number, line) in DEFAULT_FILE.lines().enumerate() {
-            let is_table = line.starts_with("[analysis.") || line.starts_with("[log.");
+            let is_table = line.starts_with("[analysis.") || line.starts_with("[log.headers");
             if line.starts_with('#') || !(line.contains(" = ") || is_table) {
                 continue;
             }
@@ -192,15 +195,30 @@ mod tests {
         }
         let gate_fields: usize =
             schema::DEFAULT_GATES.iter().map(|(_, fields)| fields.len() + 1).sum();
-        assert_eq!(lines, schema::KEYS.len() + gate_fields);
+        let entries = |key: &schema::Key| match key.default {
+            // The line of a table that has entries is not counted, they are.
+            schema::Literal::Entries(entries) => entries.len() - 1,
+            _ => 0,
+        };
+        let entries: usize = schema::KEYS.iter().map(entries).sum();
+        assert_eq!(lines, schema::KEYS.len() + gate_fields + entries + list_fields());
         for left_out in schema::KEYS {
             let mut built_in = Layer::default();
             for key in schema::KEYS.iter().filter(|key| !std::ptr::eq(*key, left_out)) {
-                built_in.put("default", &[key.section, key.name], key.default.value());
+                built_in.put_default(key);
             }
             let path = format!("/{}/{}", left_out.section, left_out.name);
             assert!(differences(DEFAULT_FILE, &built_in).contains(&path), "nobody misses {path}");
         }
+    }
+
+    /// Counts the fields of all items that lists have by default.
+    fn list_fields() -> usize {
+        let fields = |list: &lists::List| match list.default_items() {
+            Some(ValueKind::Array(items)) => items.len() * list.fields.len(),
+            _ => 0,
+        };
+        LISTS.iter().map(fields).sum()
     }
 
     #[test]
@@ -350,6 +368,41 @@ mod tests {
               layer2.toml:1: `alerts`: is a list; write `[[alerts]]` for each receiver
               layer1.toml:8: `alerts[3]`: has no `url`
             correct them, then try `runscribe config --check`; the default file `config/runscribe.toml` explains every key"#]].assert_eq(&text);
+    }
+
+    #[test]
+    fn scripts_and_forms_of_tags_are_checked_and_a_later_list_replaces_an_earlier_one() {
+        let replaced = "[[training_scripts]]\npath = \"train.sh\"\nplatform = \"linux\"\n\
+                        model = \"x\"\n[discipline.tags]\narch = \"a/{feature}\"\n";
+        let loaded = load_texts(&[replaced]).unwrap().settings;
+        assert_eq!(loaded.training_scripts.len(), 1);
+        assert_eq!(loaded.evaluation_scripts.len(), 4);
+        assert_eq!(loaded.discipline.tags.arch, "a/{feature}");
+        assert_eq!(loaded.discipline.tags.train, "train/{run}_{date}");
+        let problems = load_texts(&[
+            "[[training_scripts]]\npath = \"a.sh\"\nplatform = \"linx\"\nmodel = \"x\"\n\
+             [[training_scripts]]\npath = \"b.sh\"\nplatform = \"linux\"\n\
+             [[training_scripts]]\npath = \"c.sh\"\nplatform = \"linux\"\nmodel = \"x\"\n\
+             [[training_scripts]]\npath = \"c.sh\"\nplatform = \"linux\"\nmodel = \"y\"\n\
+             [[evaluation_scripts]]\nplatform = \"linux\"\nbenchmark = \"x\"\n\
+             [discipline]\nchangelog = \"Cache/Training/x.md\"\ncommit_prefixes = [\"fix:\"]\n\
+             [discipline.tags]\narch = \"arch\"\ntran = \"x\"\n[wandb]\nbase_url = \"api\"\n\
+             [publish]\ncommand = [\"\"]\n[log]\nwrite = \"inplace\"\n",
+        ]);
+        expect![[r#"
+            11 problems in the configuration:
+              layer1.toml:3: `training_scripts[1].platform`: `linx` is not one of `linux`, `macos`, `windows`; did you mean `"linux"`?
+              layer1.toml:18: `evaluation_scripts[1].benchmark`: unknown key; did you mean `benchmarks`?
+              layer1.toml:21: `discipline.commit_prefixes`: item 1: `fix:` is no word; write it without `:`
+              layer1.toml:23: `discipline.tags.arch`: must hold `{feature}` once
+              layer1.toml:24: `discipline.tags.tran`: is no kind of tag; did you mean `train`?
+              layer1.toml:26: `wandb.base_url`: is no address such as `https://…`: relative URL without a base
+              layer1.toml:30: `log.write`: `inplace` is not one of `in-place`, `branch`; did you mean `"in-place"`?
+              layer1.toml: `discipline.changelog`: `/project/Cache/Training/x.md` lies in `project.training_dir`, where runscribe never writes
+              layer1.toml: `publish.command`: names no program; its first item is empty
+              layer1.toml:5: `training_scripts[2]`: has no `model`
+              layer1.toml:12: `training_scripts[4]`: has the `path` of an earlier one
+            correct them, then try `runscribe config --check`; the default file `config/runscribe.toml` explains every key"#]].assert_eq(&problems.unwrap_err().to_string());
     }
 
     #[test]

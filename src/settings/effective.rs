@@ -8,9 +8,10 @@ use super::AlertAddress;
 use super::check::Surroundings;
 use super::compose::{Loaded, lookup};
 use super::layer::BUILT_IN;
+use super::lists::{ALERTS, LISTS, List};
 use super::problem::one_line;
 use super::rule::Rule;
-use super::schema::{self, ALERTS, GATES, Key};
+use super::schema::{self, GATES, Key};
 use super::toml_text::{bare_or_quoted, quoted, write};
 
 /// Values longer than this do not push the origins of their neighbors to the right.
@@ -68,7 +69,7 @@ pub(super) fn effective_values(
             values.extend(gate_order.iter().flat_map(|name| of_gate(name, merged)));
         }
     }
-    values.extend(of_alerts(merged));
+    values.extend(LISTS.iter().flat_map(|list| of_list(list, merged)));
     values
 }
 
@@ -132,27 +133,28 @@ fn of_gate(name: &str, merged: &Value) -> Vec<EffectiveValue> {
     schema::GATE_FIELDS.iter().filter_map(field).collect()
 }
 
-/// Lists the receivers of alerts, each address by its host only.
-fn of_alerts(merged: &Value) -> Vec<EffectiveValue> {
-    let Some(ValueKind::Array(alerts)) = lookup(merged, &[ALERTS]).map(|value| &value.kind) else {
+/// Lists the items of a list; of an address that is a secret only the host.
+fn of_list(list: &'static List, merged: &Value) -> Vec<EffectiveValue> {
+    let Some(ValueKind::Array(items)) = lookup(merged, &[list.name]).map(|value| &value.kind)
+    else {
         return Vec::new();
     };
-    let fields = alerts.iter().enumerate().flat_map(|(position, alert)| {
+    let fields = items.iter().enumerate().flat_map(|(position, item)| {
         let field = move |(field, _): &(&str, Rule)| {
-            let value = lookup(alert, &[field])?;
-            let shown = match (&value.kind, *field) {
-                (ValueKind::String(url), "url") => AlertAddress::parse(url)
+            let value = lookup(item, &[field])?;
+            let shown = match (&value.kind, list.name, *field) {
+                (ValueKind::String(url), ALERTS, "url") => AlertAddress::parse(url)
                     .map_or_else(|_| "[redacted]".to_owned(), |address| address.to_string())
                     .into(),
-                (kind, _) => kind.clone(),
+                (kind, ..) => kind.clone(),
             };
             Some(EffectiveValue {
-                key: format!("{ALERTS}[{}].{field}", position + 1),
+                key: format!("{}[{}].{field}", list.name, position + 1),
                 value: write(&shown),
                 origin: origin(value),
             })
         };
-        schema::ALERT_FIELDS.iter().filter_map(field)
+        list.fields.iter().filter_map(field)
     });
     fields.collect()
 }
@@ -189,9 +191,11 @@ fn header_and_name(key: &str) -> (String, String) {
     if let Some((gate, field)) = gate {
         return (format!("[[{GATES}]]\nname = {}", quoted(gate)), field.to_owned());
     }
-    let alert = key.strip_prefix("alerts[").and_then(|rest| rest.split_once("]."));
-    if let Some((number, field)) = alert {
-        return (format!("# receiver {number}\n[[{ALERTS}]]"), field.to_owned());
+    for list in LISTS {
+        let item = key.strip_prefix(list.name).and_then(|rest| rest.strip_prefix('['));
+        if let Some((number, field)) = item.and_then(|rest| rest.split_once("].")) {
+            return (format!("# {} {number}\n[[{}]]", list.item, list.name), field.to_owned());
+        }
     }
     for table in schema::KEYS.iter().filter(|key| matches!(key.rule, Rule::Table(_))) {
         let path = format!("{}.{}", table.section, table.name);

@@ -3,9 +3,10 @@
 use config::ValueKind;
 
 use super::layer::Layer;
+use super::lists;
 use super::problem::Fault;
 use super::rule::Rule;
-use super::schema::{self, ALERTS, GATES, Key};
+use super::schema::{self, GATES, Key};
 
 /// What every variable of ours begins with.
 const PREFIX: &str = "RUNSCRIBE__";
@@ -39,7 +40,7 @@ pub(super) fn read(variables: &[(String, String)]) -> Layer {
 
 /// Finds the key that a variable is meant to set.
 fn target(section: &str, key: Option<&str>, entry: Option<&str>) -> Result<&'static Key, Fault> {
-    if section == GATES || section == ALERTS {
+    if section == GATES || lists::find(section).is_some() {
         return Err(Fault::new(format!(
             "is a list of tables, which a variable cannot hold; write `[[{section}]]` in a file"
         )));

@@ -2,6 +2,7 @@
 
 use config::{ConfigError, Map, Source, Value, ValueKind};
 
+use super::lists;
 use super::problem::ConfigProblem;
 use super::schema;
 
@@ -25,12 +26,17 @@ impl Layer {
     pub(super) fn of_defaults() -> Self {
         let mut layer = Self::default();
         for key in schema::KEYS {
-            layer.put(BUILT_IN, &[key.section, key.name], key.default.value());
+            layer.put_default(key);
         }
         for (name, fields) in schema::DEFAULT_GATES {
             layer.put_gate(BUILT_IN, BUILT_IN, name);
             for (field, literal) in *fields {
                 layer.put(BUILT_IN, &[schema::GATES, name, field], literal.value());
+            }
+        }
+        for list in lists::LISTS {
+            if let Some(items) = list.default_items() {
+                layer.put(BUILT_IN, &[list.name], items);
             }
         }
         layer
@@ -44,6 +50,16 @@ impl Layer {
     /// Sets one value.
     pub(super) fn put(&mut self, origin: &str, path: &[&str], kind: ValueKind) {
         put_into(&mut self.values, path, Value::new(Some(&origin.to_owned()), kind));
+    }
+
+    /// Sets a key to its default.
+    pub(super) fn put_default(&mut self, key: &schema::Key) {
+        self.put(BUILT_IN, &[key.section, key.name], key.default.value());
+        if let schema::Literal::Entries(entries) = key.default {
+            for (name, text) in entries {
+                self.put(BUILT_IN, &[key.section, key.name, name], (*text).into());
+            }
+        }
     }
 
     /// Notes that a gate is mentioned, and at which place; its fields follow.

@@ -15,10 +15,10 @@ use super::alerts::{parse_format, parse_kind};
 use super::problem::Fault;
 use super::units::{parse_duration, parse_size};
 use super::words::{
-    parse_adopt, parse_backend, parse_device, parse_header, parse_launcher, parse_mode,
-    parse_pattern, parse_severity,
+    parse_adopt, parse_backend, parse_device, parse_header, parse_launcher, parse_log_write,
+    parse_mode, parse_pattern, parse_platform, parse_severity,
 };
-use super::{Adopt, Backend, Device, Launcher};
+use super::{Adopt, Backend, Device, Launcher, LogWrite, Platform};
 use crate::model::alert::{AlertFormat, AlertKind};
 use crate::model::measurement::Severity;
 use crate::model::observation::HeaderNames;
@@ -35,7 +35,12 @@ pub(super) struct Raw {
     pub(super) training: Training,
     pub(super) log: Log,
     pub(super) status: Status,
-    /// Replaced whole by the last layer that has any.
+    pub(super) discipline: Discipline,
+    pub(super) wandb: Wandb,
+    pub(super) publish: Publish,
+    /// Replaced whole by the last layer that has any, as the lists below.
+    pub(super) training_scripts: Vec<RawTrainingScript>,
+    pub(super) evaluation_scripts: Vec<RawEvaluationScript>,
     #[serde(default)]
     pub(super) alerts: Vec<RawAlert>,
 }
@@ -172,6 +177,9 @@ pub(super) struct Log {
     pub(super) fill_run_row: bool,
     pub(super) add_missing_rows: bool,
     pub(super) failure_notes: bool,
+    #[serde(deserialize_with = "log_write")]
+    pub(super) write: LogWrite,
+    pub(super) push: bool,
     #[serde(deserialize_with = "headers")]
     pub(super) headers: HeaderNames,
 }
@@ -185,6 +193,64 @@ pub(super) struct Status {
     pub(super) socket_mode: u32,
     pub(super) socket_group: String,
     pub(super) keep_events: u64,
+}
+
+/// `[discipline]`; an empty text stands for "not set".
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Discipline {
+    pub(super) changelog: String,
+    pub(super) todos: String,
+    pub(super) commit_prefixes: Vec<String>,
+    pub(super) since: String,
+    pub(super) tags: RawTagForms,
+}
+
+/// `[discipline.tags]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTagForms {
+    pub(super) arch: String,
+    pub(super) train: String,
+    pub(super) eval: String,
+}
+
+/// `[wandb]`; an empty text stands for "not set".
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Wandb {
+    pub(super) project: String,
+    pub(super) entity: String,
+    pub(super) base_url: String,
+    pub(super) required_keys: Vec<String>,
+}
+
+/// `[publish]`.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Publish {
+    pub(super) command: Vec<String>,
+}
+
+/// One of `[[training_scripts]]`; what is missing is judged after the layers were merged.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawTrainingScript {
+    pub(super) path: Option<String>,
+    #[serde(default, deserialize_with = "platform")]
+    pub(super) platform: Option<Platform>,
+    pub(super) model: Option<String>,
+}
+
+/// One of `[[evaluation_scripts]]`; what is missing is judged after the layers were merged.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawEvaluationScript {
+    pub(super) path: Option<String>,
+    #[serde(default, deserialize_with = "platform")]
+    pub(super) platform: Option<Platform>,
+    #[serde(default)]
+    pub(super) benchmarks: Vec<String>,
 }
 
 /// A gate that does not say how bad it is to miss it is meant seriously.
@@ -234,6 +300,14 @@ fn device<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Device, D::Error
 
 fn launcher<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Launcher, D::Error> {
     parsed(deserializer, parse_launcher)
+}
+
+fn log_write<'de, D: Deserializer<'de>>(deserializer: D) -> Result<LogWrite, D::Error> {
+    parsed(deserializer, parse_log_write)
+}
+
+fn platform<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Platform>, D::Error> {
+    parsed(deserializer, parse_platform).map(Some)
 }
 
 fn mode<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u32, D::Error> {

@@ -7,13 +7,14 @@ use std::time::Duration;
 
 use config::{Map, ValueKind};
 
-use super::alerts::{check_address, parse_format, parse_kind};
+use super::discipline::{check_prefix, check_since, check_tag_form};
+use super::lists::{self, List};
 use super::problem::Fault;
 use super::rule::Rule;
 use super::units::{parse_duration, print_duration};
 use super::words::{
-    check_glob, check_path, nearest, parse_adopt, parse_backend, parse_device, parse_header,
-    parse_launcher, parse_mode, parse_pattern, parse_severity,
+    check_base_url, check_glob, check_path, nearest, parse_adopt, parse_backend, parse_device,
+    parse_header, parse_launcher, parse_log_write, parse_mode, parse_pattern, parse_severity,
 };
 
 /// One key of a section.
@@ -34,6 +35,8 @@ pub(super) enum Literal {
     Text(&'static str),
     Texts(&'static [&'static str]),
     EmptyTable,
+    /// A table of texts, by their names.
+    Entries(&'static [(&'static str, &'static str)]),
 }
 
 impl Literal {
@@ -45,23 +48,14 @@ impl Literal {
             Self::Number(number) => number.into(),
             Self::Text(text) => text.into(),
             Self::Texts(texts) => texts.to_vec().into(),
-            Self::EmptyTable => ValueKind::Table(Map::new()),
+            // Its entries are values of their own, each with its origin.
+            Self::EmptyTable | Self::Entries(_) => ValueKind::Table(Map::new()),
         }
     }
 }
 
 /// One built-in gate: its name and its fields.
 pub(super) type DefaultGate = (&'static str, &'static [(&'static str, Literal)]);
-
-/// The name of the section that is a list of receivers of alerts; it has no default.
-pub(super) const ALERTS: &str = "alerts";
-
-/// The fields of a receiver of alerts, in the order in which they are shown.
-pub(super) const ALERT_FIELDS: &[(&str, Rule)] = &[
-    ("url", Rule::Text(check_address)),
-    ("format", Rule::Text(|text| parse_format(text).map(drop))),
-    ("on", Rule::Texts(|text| parse_kind(text).map(drop))),
-];
 
 /// The name of the section that is a list of gates.
 pub(super) const GATES: &str = "gates";
@@ -80,7 +74,7 @@ const OPTIONAL_PATH: Rule =
 const ANY_DURATION: Rule = Rule::Text(|text| parse_duration(text).map(drop));
 const SOME_DURATION: Rule = Rule::Text(noticeable_duration);
 
-/// Every key outside `[[gates]]`, in the order in which they are shown.
+/// Every key outside `[[gates]]` and the lists, in the order in which they are shown.
 pub(super) const KEYS: &[Key] = &[
     key("project", "root", OPTIONAL_PATH, Literal::Text("")),
     key("project", "training_dir", PATH, Literal::Text("Cache/Training")),
@@ -161,6 +155,13 @@ pub(super) const KEYS: &[Key] = &[
     key("log", "fill_run_row", Rule::Flag, Literal::Flag(true)),
     key("log", "add_missing_rows", Rule::Flag, Literal::Flag(true)),
     key("log", "failure_notes", Rule::Flag, Literal::Flag(true)),
+    key(
+        "log",
+        "write",
+        Rule::Text(|text| parse_log_write(text).map(drop)),
+        Literal::Text("in-place"),
+    ),
+    key("log", "push", Rule::Flag, Literal::Flag(false)),
     key("log", "headers", Rule::Table(check_header), Literal::EmptyTable),
     key("status", "socket", OPTIONAL_PATH, Literal::Text("")),
     key(
@@ -171,6 +172,40 @@ pub(super) const KEYS: &[Key] = &[
     ),
     key("status", "socket_group", ANY_TEXT, Literal::Text("")),
     key("status", "keep_events", Rule::Whole { least: 1, most: i64::MAX }, Literal::Whole(100_000)),
+    key("discipline", "changelog", PATH, Literal::Text("CHANGELOG.md")),
+    key("discipline", "todos", PATH, Literal::Text("docs/1_Strategy_and_Plans/active_todos.md")),
+    key(
+        "discipline",
+        "commit_prefixes",
+        Rule::Texts(check_prefix),
+        Literal::Texts(&["arch", "train", "eval", "fix", "docs", "feat", "test"]),
+    ),
+    key("discipline", "since", Rule::Text(check_since), Literal::Text("")),
+    key(
+        "discipline",
+        "tags",
+        Rule::Table(check_tag_form),
+        Literal::Entries(&[
+            ("arch", "arch/{feature}"),
+            ("train", "train/{run}_{date}"),
+            ("eval", "eval/{benchmark}_{date}"),
+        ]),
+    ),
+    key("wandb", "project", ANY_TEXT, Literal::Text("MrCogito")),
+    key("wandb", "entity", ANY_TEXT, Literal::Text("")),
+    key("wandb", "base_url", Rule::Text(check_base_url), Literal::Text("https://api.wandb.ai")),
+    key(
+        "wandb",
+        "required_keys",
+        Rule::Texts(not_empty),
+        Literal::Texts(&["git_commit", "git_tag", "git_branch"]),
+    ),
+    key(
+        "publish",
+        "command",
+        ANY_TEXTS,
+        Literal::Texts(&["{python}", "scripts/upload_model_to_hf.py", "--run-name", "{run_id}"]),
+    ),
 ];
 
 /// The fields of a gate beside its name, in the order in which they are shown.
@@ -213,12 +248,8 @@ pub(super) fn gate_field(name: &str) -> Option<Rule> {
     field(GATE_FIELDS, name)
 }
 
-/// Finds the rule of a field of a receiver of alerts.
-pub(super) fn alert_field(name: &str) -> Option<Rule> {
-    field(ALERT_FIELDS, name)
-}
-
-fn field(fields: &[(&str, Rule)], name: &str) -> Option<Rule> {
+/// Finds the rule of a field.
+pub(super) fn field(fields: &[(&str, Rule)], name: &str) -> Option<Rule> {
     fields.iter().find(|(field, _)| *field == name).map(|(_, rule)| *rule)
 }
 
@@ -229,7 +260,8 @@ pub(super) fn has_section(section: &str) -> bool {
 
 /// States that a section does not exist.
 pub(super) fn unknown_section(section: &str) -> Fault {
-    let sections = KEYS.iter().map(|key| key.section).chain([GATES, ALERTS]);
+    let lists = lists::LISTS.iter().map(|list| list.name);
+    let sections = KEYS.iter().map(|key| key.section).chain([GATES]).chain(lists);
     let suggestion =
         nearest(section, sections).map(str::to_owned).or_else(|| elsewhere("", section));
     Fault { problem: "unknown section".to_owned(), suggestion }
@@ -251,9 +283,9 @@ pub(super) fn unknown_gate_field(name: &str) -> Fault {
     }
 }
 
-/// States that a receiver of alerts has no such field.
-pub(super) fn unknown_alert_field(name: &str) -> Fault {
-    let fields = ALERT_FIELDS.iter().map(|(field, _)| *field);
+/// States that the items of a list have no such field.
+pub(super) fn unknown_list_field(list: &List, name: &str) -> Fault {
+    let fields = list.fields.iter().map(|(field, _)| *field);
     Fault {
         problem: "unknown key".to_owned(),
         suggestion: nearest(name, fields).map(str::to_owned),
@@ -266,7 +298,7 @@ fn elsewhere(section: &str, name: &str) -> Option<String> {
     Some(format!("{}.{}", key.section, key.name))
 }
 
-fn not_empty(text: &str) -> Result<(), Fault> {
+pub(super) fn not_empty(text: &str) -> Result<(), Fault> {
     if text.trim().is_empty() { Err(Fault::new("must not be empty")) } else { Ok(()) }
 }
 

@@ -10,9 +10,10 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::layer::Layer;
+use super::lists::{self, List};
 use super::problem::{ConfigProblem, Fault, shortened};
 use super::rule::Rule;
-use super::schema::{self, ALERTS, GATES, Key, RESERVED_GATE};
+use super::schema::{self, GATES, Key, RESERVED_GATE};
 
 /// Longest name of a gate; it becomes a part of file names.
 const GATE_NAME_BYTES: usize = 64;
@@ -146,9 +147,12 @@ impl Reader<'_> {
     fn read_sections(&mut self, table: &DeTable<'_>) {
         for (name, value) in table {
             let (at, section) = (name.span().start, name.get_ref().as_ref());
+            if let Some(list) = lists::find(section) {
+                self.read_list(at, list, value.get_ref());
+                continue;
+            }
             match value.get_ref() {
                 _ if section == GATES => self.read_gates(at, value.get_ref()),
-                _ if section == ALERTS => self.read_alerts(at, value.get_ref()),
                 _ if !schema::has_section(section) => {
                     let mut fault = schema::unknown_section(section);
                     if !value.get_ref().is_table() {
@@ -208,40 +212,45 @@ impl Reader<'_> {
         }
     }
 
-    /// Reads the receivers of alerts, which are one value: lists of several layers are not merged.
-    fn read_alerts(&mut self, at: usize, value: &DeValue<'_>) {
-        let DeValue::Array(alerts) = value else {
-            let fault = Fault::new("is a list; write `[[alerts]]` for each receiver");
-            return self.report(at, ALERTS, fault);
+    /// Reads a list, which is one value: lists of several layers are not merged.
+    fn read_list(&mut self, at: usize, list: &List, value: &DeValue<'_>) {
+        let DeValue::Array(items) = value else {
+            let problem = format!("is a list; write `[[{}]]` for each {}", list.name, list.item);
+            return self.report(at, list.name, Fault::new(problem));
         };
         let mut tables: Vec<Value> = Vec::new();
-        for (index, alert) in alerts.iter().enumerate() {
-            let DeValue::Table(fields) = alert.get_ref() else {
-                let fault = Fault::new("write `[[alerts]]` for each receiver");
-                self.report(alert.span().start, ALERTS, fault);
+        for (index, item) in items.iter().enumerate() {
+            let DeValue::Table(fields) = item.get_ref() else {
+                let fault = Fault::new(format!("write `[[{}]]` for each {}", list.name, list.item));
+                self.report(item.span().start, list.name, fault);
                 continue;
             };
-            let origin = self.place(alert.span().start);
-            let fields = self.read_alert(index + 1, fields);
+            let origin = self.place(item.span().start);
+            let fields = self.read_item(list, index + 1, fields);
             tables.push(Value::new(Some(&origin), fields));
         }
-        self.layer.put(self.origin, &[ALERTS], ValueKind::Array(tables));
+        self.layer.put(self.origin, &[list.name], ValueKind::Array(tables));
     }
 
-    fn read_alert(&mut self, number: usize, fields: &DeTable<'_>) -> Map<String, Value> {
+    fn read_item(
+        &mut self,
+        list: &List,
+        number: usize,
+        fields: &DeTable<'_>,
+    ) -> Map<String, Value> {
         let mut table = Map::new();
         for (field, value) in fields {
             let (at, field) = (field.span().start, field.get_ref().as_ref());
-            let read = match schema::alert_field(field) {
+            let read = match schema::field(list.fields, field) {
                 Some(rule) => checked(&rule, value),
-                None => Err(schema::unknown_alert_field(field)),
+                None => Err(schema::unknown_list_field(list, field)),
             };
             match read {
                 Ok(kind) => {
                     let origin = self.place(at);
                     table.insert(field.to_owned(), Value::new(Some(&origin), kind));
                 }
-                Err(fault) => self.report(at, &format!("{ALERTS}[{number}].{field}"), fault),
+                Err(fault) => self.report(at, &format!("{}[{number}].{field}", list.name), fault),
             }
         }
         table
@@ -418,7 +427,7 @@ mod tests {
     fn every_unknown_key_is_reported_with_what_was_meant() {
         let text = include_str!("../../tests/fixtures/settings/unknown_keys.toml");
         expect![[r#"
-            { alerts = [{ url = "https://example.org" }] }
+            { alerts = [{ url = "https://example.org" }], discipline = { changelog = "CHANGELOG.md" } }
             c.toml:1: `settle`: unknown key; did you mean `watch.settle`?
             c.toml:2: `log`: is a section; write `[log]` and its keys below
             c.toml:4: `wach`: unknown section; did you mean `watch`?
@@ -428,7 +437,6 @@ mod tests {
             c.toml:11: `watch.Reconcile`: unknown key; did you mean `reconcile`?
             c.toml:12: `watch.strange\u{1b}[31m\nkey`: unknown key
             c.toml:14: `analysis.enviroment`: unknown key; did you mean `env`?
-            c.toml:20: `discipline`: unknown section
             c.toml:23: `projects`: unknown section; did you mean `project`?
             c.toml:26: `statuss`: unknown section; did you mean `status`?
         "#]]

@@ -5,7 +5,7 @@ use regex::Regex;
 
 use super::problem::{Fault, shortened};
 use super::units::parse_duration;
-use super::{Adopt, Backend, Device, Launcher};
+use super::{Adopt, Backend, Device, Launcher, LogWrite, Platform};
 use crate::model::measurement::Severity;
 use crate::model::observation::{HeaderMeaning, RunColumn};
 
@@ -53,6 +53,29 @@ pub(super) fn parse_backend(text: &str) -> Result<Backend, Fault> {
 /// Parses `local`, the only place so far.
 pub(super) fn parse_launcher(text: &str) -> Result<Launcher, Fault> {
     one_of(text, &[("local", Launcher::Local)])
+}
+
+/// Parses `in-place` or `branch`.
+pub(super) fn parse_log_write(text: &str) -> Result<LogWrite, Fault> {
+    one_of(text, &[("in-place", LogWrite::InPlace), ("branch", LogWrite::Branch)])
+}
+
+/// Parses where a script runs.
+pub(super) fn parse_platform(text: &str) -> Result<Platform, Fault> {
+    one_of(text, &Platform::ALL.map(|platform| (platform.as_str(), platform)))
+}
+
+/// Checks the address of a service, without a query.
+pub(super) fn check_base_url(text: &str) -> Result<(), Fault> {
+    let url = url::Url::parse(text)
+        .map_err(|error| Fault::new(format!("is no address such as `https://…`: {error}")))?;
+    if !matches!(url.scheme(), "https" | "http") || url.query().is_some() {
+        return Err(Fault::new("must begin with `https://` (or `http://`), and hold no `?`"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(Fault::new("must hold no user name and no password"));
+    }
+    Ok(())
 }
 
 /// Parses `warn` or `fail`.

@@ -46,6 +46,12 @@ wait_until() {
     done
 }
 
+# holds PATTERN: standard input has such a line. It is read to its end: whoever writes it would fail
+# when `grep -q` left early, and the pipe with it.
+holds() {
+    grep -- "$1" >/dev/null
+}
+
 # has_ended PID
 has_ended() {
     ! kill -0 "$1" 2>/dev/null
@@ -108,7 +114,7 @@ check_notes() {
 
 # says TEXT: the snapshot holds it.
 says() {
-    status | grep -q -- "$1"
+    status | holds "$1"
 }
 
 # count STANDING N: the snapshot counts so many checkpoints in this standing.

@@ -29,8 +29,8 @@ fill() {
 
 # says TEXT: the status names it, for people and for programs.
 says() {
-    "$program" status --root "$project" 2>/dev/null | tr -s '\n ' ' ' | grep -q "$1" &&
-        "$program" status --json --root "$project" 2>/dev/null | grep -q "$1"
+    "$program" status --root "$project" 2>/dev/null | tr -s '\n ' ' ' | holds "$1" &&
+        "$program" status --json --root "$project" 2>/dev/null | holds "$1"
 }
 
 # rows N: that many rows stand in the log, and nothing waits.

@@ -96,13 +96,13 @@ status() {
 
 # answers PROJECT
 answers() {
-    status "$1" | grep -q "\"root\": *\"$1\""
+    status "$1" | holds "\"root\": *\"$1\""
 }
 
 # has_event KIND: the daemon has told of such an event.
 has_event() {
-    inside timeout 1 runscribe tail --json --since 0 --root "$project" 2>/dev/null |
-        grep -q "\"kind\": *\"$1\""
+    { inside timeout 1 runscribe tail --json --since 0 --root "$project" 2>/dev/null || true; } |
+        holds "\"kind\": *\"$1\""
 }
 
 # processes prints what runs as the project's owner.
@@ -222,7 +222,7 @@ reloads() {
 
 # journal_says TEXT
 journal_says() {
-    inside journalctl -q -o cat -u runscribe | grep -q -- "$1"
+    inside journalctl -q -o cat -u runscribe | holds "$1"
 }
 
 # analysis_of STEP: a checkpoint is saved, and its analysis waits until it may go on.

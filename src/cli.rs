@@ -4,6 +4,7 @@
 
 mod adopt;
 mod analyze;
+mod compare;
 mod config;
 mod demo;
 mod doctor;
@@ -16,6 +17,7 @@ mod parse;
 mod probe;
 mod queue;
 mod report;
+mod row;
 mod shell;
 mod status;
 mod tail;
@@ -136,6 +138,10 @@ enum Command {
     Doctor(doctor::Arguments),
     /// Say by exit code whether a run's newest verdict lets it be evaluated
     Gate(gate::Arguments),
+    /// Print a run's row of the experiment log, to paste it where the log is edited by hand
+    Row(row::Arguments),
+    /// Show two runs at equal steps: rank, similarity, losses
+    Compare(compare::Arguments),
     /// Write the report of a run, with a plot of rank and loss over steps
     Report(report::Arguments),
     /// Measure the concept embedding weights of a checkpoint, without Python
@@ -195,6 +201,8 @@ async fn run(arguments: Arguments) -> ExitCode {
         Command::Adopt(arguments) => adopt::run(&common, &arguments, &mut output).await,
         Command::Doctor(arguments) => doctor::run(&common, &arguments, &mut output).await,
         Command::Gate(arguments) => gate::run(&common, &arguments, &mut output),
+        Command::Row(arguments) => row::run(&common, &arguments, &mut output),
+        Command::Compare(arguments) => compare::run(&common, &arguments, &mut output),
         Command::Report(arguments) => report::run(&common, &arguments, &mut output),
         Command::Probe(arguments) => probe::run(&arguments, &mut output),
         Command::Explain(arguments) => explain::run(&common, &arguments, &mut output),

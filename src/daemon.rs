@@ -22,6 +22,7 @@ mod once;
 pub mod reading;
 mod reload;
 pub mod report;
+pub mod row;
 mod run_facts;
 mod setup;
 mod signals;

@@ -19,6 +19,7 @@ mod syntax;
 mod table;
 
 pub mod cells;
+pub mod compare;
 pub mod escape;
 pub mod note;
 pub mod plot;
@@ -29,7 +30,8 @@ mod tests;
 
 use std::borrow::Cow;
 
-use crate::model::observation::{DocumentEdit, HeaderNames, RunColumn};
+use crate::model::ids::RunId;
+use crate::model::observation::{CellFill, DocumentEdit, HeaderNames, RunColumn};
 
 use failures::FailureLine;
 use run_row::{Filled, Request};
@@ -142,6 +144,38 @@ pub fn observed(log: &[u8]) -> Vec<(String, String, String)> {
 /// not runscribe's own.
 pub fn run_tables(log: &[u8], headers: &HeaderNames) -> usize {
     run_row::run_tables(log, headers).count()
+}
+
+/// The row of a run, to be pasted into the log's table of runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RowText {
+    /// The header and the delimiter row of the table.
+    pub header: Vec<String>,
+    /// The row.
+    pub row: String,
+}
+
+/// Returns the run's row as it would stand in the log's own table of runs: what is written there,
+/// its empty cells filled.
+///
+/// # Errors
+/// [`Held`] when the log must not be edited now; the row would not fit what it becomes.
+pub fn row_text(
+    log: Option<&[u8]>,
+    run: &RunId,
+    fills: Vec<CellFill>,
+    headers: &HeaderNames,
+) -> Result<RowText, Held> {
+    let edit = DocumentEdit::RunRow {
+        run: run.clone(),
+        fills,
+        add_missing: true,
+        headers: headers.clone(),
+    };
+    let nowhere = Links { reports: String::new() };
+    let filled = apply(log, &edit, &|_| None, &nowhere)?;
+    let text = run_row::text(&filled.bytes, run, headers);
+    text.ok_or_else(|| Held("the edited log would not show the row, look at its Markdown".into()))
 }
 
 /// Returns how the log's Machine column spells this host, or the host's name itself.

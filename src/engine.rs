@@ -49,7 +49,7 @@ use crate::settings::{AlertSettings, Settings};
 
 pub use alert_queue::{alerts_in_flight, alerts_on_their_way};
 pub use dispatch::idle;
-pub use documents::relative;
+pub use documents::{relative, row_fills};
 pub use log_explained::explain_log;
 pub use snapshot::{snapshot, snapshot_after};
 pub use world::World;

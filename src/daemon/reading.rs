@@ -114,6 +114,17 @@ pub(super) fn memory(state: &Path) -> anyhow::Result<Option<Memory>> {
     Ok(Some(reader.memory().context("cannot read the journal")?))
 }
 
+/// Returns what the journal remembers.
+///
+/// # Errors
+/// There is no journal yet, or it cannot be read.
+pub(super) fn existing_memory(state: &Path) -> anyhow::Result<Memory> {
+    memory(state)?.with_context(|| {
+        let state = state.display();
+        format!("there is no journal in `{state}`: runscribe has not watched this project")
+    })
+}
+
 /// Looks at a path once.
 pub(super) fn sight(settings: &Settings, path: &Path) -> anyhow::Result<PathSighting> {
     watch::sight(path, &WatchConfig::from(settings), instant())

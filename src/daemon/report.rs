@@ -42,12 +42,7 @@ pub fn drafts(settings: &Settings, run: &RunId, out: Option<&Path>) -> anyhow::R
         bail!("`{}` is the plot's name; give the report another one", path.display());
     }
     let state = &settings.paths.state;
-    let Some(memory) = reading::memory(state)? else {
-        bail!(
-            "there is no journal in `{}`: runscribe has not watched this project",
-            state.display()
-        );
-    };
+    let memory = reading::existing_memory(state)?;
     let known = memory.runs.iter().find(|known| known.run == *run);
     let observations = observations(&memory, run);
     if known.is_none() && observations.is_empty() {
@@ -83,7 +78,8 @@ pub fn drafts(settings: &Settings, run: &RunId, out: Option<&Path>) -> anyhow::R
     ])
 }
 
-fn observations(memory: &Memory, run: &RunId) -> Vec<Observation> {
+/// Returns what was observed of a run, oldest first.
+pub(super) fn observations(memory: &Memory, run: &RunId) -> Vec<Observation> {
     let of_run = memory.observations.iter().filter(|one| one.checkpoint.run == *run);
     let mut observations: Vec<Observation> = of_run.cloned().collect();
     observations.sort_by_key(|one| one.time);

@@ -12,7 +12,6 @@ use crate::model::measurement::{
 use crate::model::observation::{
     CellFill, Observation, ObservationOutcome, ObservationRow, RunColumn,
 };
-use crate::model::time::Moment;
 
 use super::Links;
 use super::columns::EMPTY;
@@ -34,20 +33,6 @@ pub fn observation_row(observation: &Observation) -> ObservationRow {
         verdict: verdict(observation).into(),
         note: note(observation),
     }
-}
-
-/// Returns what a run's row can be told from its newest observation: date, architecture,
-/// effective rank and task loss. `first_seen` dates a run whose id has no time stamp.
-pub fn run_fills(newest: &Observation, first_seen: Moment) -> Vec<CellFill> {
-    let run = &newest.checkpoint.run;
-    let date = run.stamp().map_or(first_seen.local(), |stamp| stamp).strftime("%Y-%m-%d");
-    let date = CellFill { column: RunColumn::Date, value: date.to_string() };
-    let architecture = architecture(&newest.config)
-        .map(|value| CellFill { column: RunColumn::Architecture, value });
-    [Some(date), architecture, effective_rank_fill(newest), task_loss_fill(newest)]
-        .into_iter()
-        .flatten()
-        .collect()
 }
 
 /// Returns the `Eff. Rank` cell: `**10.1 / 128** (7.9%)`.
@@ -208,11 +193,23 @@ pub(super) fn rank_name(measurement: &str) -> String {
 /// Prints the last evaluation loss with three decimals; `nan` or `inf` if that is what it was.
 pub(super) fn eval_loss(training: Option<&TrainingPoint>) -> Option<String> {
     let training = training?;
-    match training.eval_loss {
+    logged(training.eval_loss, "eval_loss", training)
+}
+
+/// Prints the last training loss like an evaluation loss. One beside a gradient norm that was not
+/// finite is `nan`: trainers print 0.0 where it was.
+pub(super) fn train_loss(training: Option<&TrainingPoint>) -> Option<String> {
+    let training = training?;
+    let hidden = training.not_finite.iter().any(|name| name == "grad_norm");
+    if hidden { Some("nan".to_owned()) } else { logged(training.loss, "loss", training) }
+}
+
+fn logged(loss: Option<f64>, name: &str, training: &TrainingPoint) -> Option<String> {
+    match loss {
         Some(loss) if loss.is_finite() => Some(format!("{loss:.3}")),
         Some(loss) => Some(loss.to_string().to_lowercase()),
         // A stored value that is not finite comes back as none, its name is kept.
-        None => training.not_finite.iter().any(|name| name == "eval_loss").then(|| "nan".into()),
+        None => training.not_finite.iter().any(|one| one == name).then(|| "nan".into()),
     }
 }
 
@@ -241,9 +238,13 @@ fn note(observation: &Observation) -> String {
 }
 
 fn similarity(observation: &Observation, measurement: &str) -> String {
+    measured(observation, measurement).unwrap_or_else(|| EMPTY.into())
+}
+
+/// Prints a measurement with three decimals; nothing for one that is missing or not finite.
+pub(super) fn measured(observation: &Observation, measurement: &str) -> Option<String> {
     let value = observation.measurements.get(measurement).copied().flatten();
-    let finite = value.filter(|value| value.is_finite());
-    finite.map_or_else(|| EMPTY.into(), |value| format!("{value:.3}"))
+    value.filter(|value| value.is_finite()).map(|value| format!("{value:.3}"))
 }
 
 /// Prints `10.1 / 128`, or the rank alone if C is not known.

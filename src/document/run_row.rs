@@ -12,7 +12,7 @@ use super::escape::{self, CELL_LIMIT};
 use super::markdown::{self, Line};
 use super::splice::{self, Splice};
 use super::table::{self, Table};
-use super::{Held, machine, observations};
+use super::{Held, RowText, machine, observations};
 
 const TITLE: &str = "Training Runs";
 const TITLE_LOWER: &str = "training runs";
@@ -66,6 +66,16 @@ pub(super) fn contains(file: &[u8], request: Request<'_>) -> bool {
         let cell = found.cells.get(*index).map(|cell| table::trimmed(file, cell));
         !fills.contains_key(column) || cell.is_some_and(|cell| !columns::is_empty(cell))
     })
+}
+
+/// Returns the run's row as it stands in the log, with the header above it.
+pub(super) fn text(file: &[u8], run: &RunId, headers: &HeaderNames) -> Option<RowText> {
+    let request = Request { run, fills: &[], add_missing: false, headers };
+    let (table, found) = find_in_table(file, request)?;
+    let line = |line: Line| String::from_utf8_lossy(line.text(file)).trim().to_owned();
+    let columns = table.columns(file).count();
+    let delimiters = format!("|{}", "---|".repeat(columns));
+    Some(RowText { header: vec![line(table.header), delimiters], row: line(found.line) })
 }
 
 /// Walks the project's tables of runs: those under `Training Runs`, then all others that have a
@@ -146,17 +156,19 @@ struct Found {
 }
 
 fn find(file: &[u8], request: Request<'_>) -> Option<Found> {
+    find_in_table(file, request).map(|(_, found)| found)
+}
+
+fn find_in_table(file: &[u8], request: Request<'_>) -> Option<(Table, Found)> {
     let id = escape::readable_name(request.run.as_str());
     run_tables(file, request.headers).find_map(|(table, run_column)| {
         let line = table.rows(file).find(|row| {
             let cell = table::cells(file, *row).nth(run_column);
             cell.is_some_and(|cell| names_run(&escape::reading(table::trimmed(file, &cell)), &id))
         })?;
-        Some(Found {
-            line,
-            cells: cells_of(file, &table, line),
-            columns: positions(file, &table, request.headers).collect(),
-        })
+        let cells = cells_of(file, &table, line);
+        let columns = positions(file, &table, request.headers).collect();
+        Some((table, Found { line, cells, columns }))
     })
 }
 

@@ -4,6 +4,7 @@
 
 mod captures;
 mod cells;
+mod compare;
 mod failure_lines;
 mod notes;
 mod observation_rows;

@@ -25,15 +25,49 @@ pub(super) fn first_row(world: &World, sighting: &RunSighting, out: &mut Decisio
         Condition::Complete(complete) => Some(&complete.config),
         _ => None,
     });
-    let mut fills = vec![CellFill {
-        column: RunColumn::Date,
-        value: sighting
-            .run
-            .stamp()
-            .map_or_else(|| world.now.date_form(), |stamp| stamp.strftime("%Y-%m-%d").to_string()),
-    }];
-    fills.extend(config.and_then(architecture_fill));
+    let date = date_fill(&sighting.run, world.now);
+    let fills = [date].into_iter().chain(config.and_then(architecture_fill)).collect();
     run_row(world, &sighting.run, fills, out);
+}
+
+/// The day of the run's own stamp; without one, the day on which it was first seen.
+fn date_fill(run: &RunId, first_seen: Moment) -> CellFill {
+    let stamped = run.stamp().map(|stamp| stamp.strftime("%Y-%m-%d").to_string());
+    CellFill { column: RunColumn::Date, value: stamped.unwrap_or_else(|| first_seen.date_form()) }
+}
+
+/// Returns all that is known for the cells of a run's row; `None` for a run that is not known.
+pub fn row_fills(world: &World, id: &RunId) -> Option<Vec<CellFill>> {
+    let run = world.runs.get(id)?;
+    let first_seen = run.known.as_ref().map_or(world.now, |known| known.first_seen);
+    let newest = run.observations.last();
+    let seen = run.contents.values().flatten().map(|content| &content.complete.config).next();
+    let architecture = newest.map(|newest| &newest.config).or(seen).and_then(architecture_fill);
+    let (speed, loss) = training::results(world, id).unwrap_or_default();
+    let mut fills = vec![date_fill(id, first_seen)];
+    fills.extend(architecture);
+    fills.extend(facts_fills(&run.facts()));
+    fills.extend(speed.and_then(cells::speed_fill));
+    fills.extend(loss.and_then(cells::loss_fill));
+    fills.extend(result_fills(run));
+    fills.extend(first_failure(world, run));
+    Some(fills)
+}
+
+/// The conclusion that the first failed observation came to, if a note was written about it.
+fn first_failure(world: &World, run: &Run) -> Option<CellFill> {
+    let failed = |one: &Observation| Some((one.judgment()?.failure_kind.clone()?, one.clone()));
+    let (kind, observation) = run.observations.iter().find_map(failed)?;
+    cells::conclusion_fill(&observation, run.notes.get(&kind)?, &links(world))
+}
+
+/// The cells of what a run's own files say of it.
+fn facts_fills(facts: &RunFacts) -> impl Iterator<Item = CellFill> {
+    let machine = facts.machine.clone();
+    let machine = machine.map(|value| CellFill { column: RunColumn::Machine, value });
+    let link = facts.wandb_url.as_deref().and_then(cells::wandb_fill);
+    let tag = facts.git_tag.as_deref().and_then(cells::git_tag_fill);
+    machine.into_iter().chain(link).chain(tag)
 }
 
 fn architecture_fill(config: &ModelConfig) -> Option<CellFill> {
@@ -103,14 +137,9 @@ fn learn_facts(world: &mut World, id: &RunId, found: RunFacts, out: &mut Decisio
         return;
     }
     out.transaction.changes.push(Change::Run(known.clone()));
-    let fill = |column, value| CellFill { column, value };
-    let machine = known.facts.machine.clone().filter(|_| known.facts.machine != before.machine);
-    let url = known.facts.wandb_url.clone().filter(|_| known.facts.wandb_url != before.wandb_url);
-    let machine = machine.map(|machine| fill(RunColumn::Machine, machine));
-    let link = url.and_then(|url| cells::wandb_fill(&url));
-    let tag = known.facts.git_tag.clone().filter(|_| known.facts.git_tag != before.git_tag);
-    let tag = tag.and_then(|tag| cells::git_tag_fill(&tag));
-    let fills: Vec<CellFill> = machine.into_iter().chain(link).chain(tag).collect();
+    let old: Vec<CellFill> = facts_fills(&before).collect();
+    let fills: Vec<CellFill> =
+        facts_fills(&known.facts).filter(|fill| !old.contains(fill)).collect();
     if !fills.is_empty() {
         run_row(world, id, fills, out);
     }

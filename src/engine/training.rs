@@ -297,16 +297,24 @@ fn question(world: &mut World, id: &RunId, now: Moment) -> Option<(LogKey, Strin
     })
 }
 
-/// Fills what is known at the end of a training: its speed, and the last loss where no checkpoint
-/// had one.
+/// Fills what is known at the end of a training.
 pub(super) fn fill_results(world: &World, id: &RunId, out: &mut Decisions) {
-    let Some(run) = world.runs.get(id).filter(|run| run.is_live()) else { return };
+    if world.runs.get(id).is_some_and(Run::is_live)
+        && let Some(results) = results(world, id)
+    {
+        documents::fill_results(world, id, results, out);
+    }
+}
+
+/// Returns what a training that is over leaves: its speed, and the last loss where no checkpoint
+/// had one.
+pub(super) fn results(world: &World, id: &RunId) -> Option<(Option<f64>, Option<f64>)> {
+    let run = world.runs.get(id)?;
     let is_over = |training: &RunTraining| !training.known.state.is_open();
     if !run.training.as_deref().is_some_and(is_over) {
-        return;
+        return None;
     }
-    let training = newest_log(world, id, run).and_then(|log| log.training_of(id));
-    let Some((_, training)) = training else { return };
+    let (_, training) = newest_log(world, id, run).and_then(|log| log.training_of(id))?;
     let summary = training.metrics.iter().rev().find(|one| one.kind == LogMetricKind::Summary);
     let speed = summary.and_then(|metric| metric.value("train_steps_per_second"));
     let last = training.metrics.iter().rev().find(|one| one.kind == LogMetricKind::Train);
@@ -316,6 +324,5 @@ pub(super) fn fill_results(world: &World, id: &RunId, out: &mut Decisions) {
         let is_finite = |name| metric.value(name).is_none_or(f64::is_finite);
         metric.value("loss").filter(|_| is_finite("loss") && is_finite("grad_norm"))
     });
-    let speed = speed.or(training.steps_per_second);
-    documents::fill_results(world, id, (speed, loss), out);
+    Some((speed.or(training.steps_per_second), loss))
 }

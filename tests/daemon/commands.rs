@@ -134,6 +134,38 @@ fn a_report_is_written_with_its_plot_and_never_over_a_persons_words() {
 }
 
 #[test]
+fn a_row_is_printed_for_pasting_and_two_runs_are_compared_at_equal_steps() {
+    let project = Project::new();
+    let other = "diffusion_H512L6C128D2_20260224_101010";
+    project.script("checkpoint-40", FakeReport::with_rank(4.9));
+    for (run, step) in [(RUN, 20), (RUN, 40), (RUN, 60), (other, 20), (other, 40)] {
+        project.save(run, step);
+    }
+    assert_eq!(code(&project.run(&["row", RUN])), 1, "there is no journal yet");
+    assert_eq!(code(&project.run(&["watch", "--once"])), 0);
+    let log = project.log();
+    let written = log.lines().find(|line| line.contains(RUN) && line.contains("FAILED")).unwrap();
+    let row = project.run(&["row", RUN]);
+    assert_eq!(code(&row), 0, "{}", err(&row));
+    assert_eq!(out(&row).trim_end(), written);
+    // Without the log the row says the same.
+    std::fs::remove_file(project.log_path()).unwrap();
+    let again = project.run(&["row", RUN, "--header"]);
+    assert_eq!(out(&again).lines().last(), Some(written), "{}", err(&again));
+    assert_eq!(out(&again).lines().count(), 3);
+    assert!(!project.log_path().exists());
+    let compared = project.run(&["compare", RUN, other]);
+    assert_eq!(code(&compared), 0, "{}", err(&compared));
+    let lines: Vec<String> = out(&compared).lines().map(str::to_owned).collect();
+    assert_eq!(lines.iter().filter(|line| line.starts_with("| `checkpoint-")).count(), 2);
+    assert!(lines.iter().any(|line| line.contains("`checkpoint-40` | 4.9 / ")), "{lines:?}");
+    assert_eq!(lines.last().unwrap(), "- A alone has 1 more.");
+    let unknown = project.run(&["compare", RUN, "no_such_run_20260101_000000"]);
+    assert_eq!(code(&unknown), 1);
+    assert!(err(&unknown).contains("has been analyzed"), "{}", err(&unknown));
+}
+
+#[test]
 fn once_does_one_pass_and_dry_run_writes_nothing() {
     let project = Project::new();
     project.save(RUN, 20);

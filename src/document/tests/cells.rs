@@ -2,14 +2,14 @@
 
 use expect_test::expect;
 
-use super::support::{DIFFUSION, PERCEIVER, WEIGHTED, links, moment, observation, rejudge, with};
+use super::support::{DIFFUSION, PERCEIVER, WEIGHTED, links, observation, rejudge, with};
 use crate::document::cells::{
     architecture, conclusion_fill, effective_rank_fill, failure_summary, git_tag_fill,
-    observation_row, rank, run_fills, speed_fill, task_loss_fill, wandb_fill,
+    observation_row, rank, speed_fill, task_loss_fill, wandb_fill,
 };
 use crate::model::analysis::FailureClass;
 use crate::model::checkpoint::ModelConfig;
-use crate::model::ids::{CheckpointName, RunId};
+use crate::model::ids::CheckpointName;
 use crate::model::measurement::{EMBEDDING_WEIGHT_RANK, Verdict};
 use crate::model::observation::{CellFill, Observation, ObservationOutcome};
 
@@ -139,20 +139,6 @@ fn rows_of_what_could_not_be_judged() {
     assert_eq!((row.mean_similarity.as_str(), row.eval_loss.as_str()), ("--", "--"));
     let row = observation_row(&diverged);
     assert_eq!((row.eval_loss.as_str(), row.note.chars().count()), ("nan", 200));
-}
-
-#[test]
-fn the_run_s_row_gets_what_is_known() {
-    let fills = run_fills(&perceiver(), moment("2026-03-01T00:00:00+01:00"));
-    let values: Vec<&str> = fills.iter().map(|fill| fill.value.as_str()).collect();
-    assert_eq!(values, ["2026-02-19", "H512 L2 C128", "**7.3 / 128** (5.7%)", "2.718"]);
-    let nameless = with(perceiver(), |observation| {
-        observation.checkpoint.run = RunId::new("nameless");
-        observation.config = ModelConfig::default();
-    });
-    let fills = run_fills(&nameless, moment("2026-03-01T00:00:00+01:00"));
-    assert_eq!(fills.first().map(|fill| fill.value.as_str()), Some("2026-03-01"));
-    assert_eq!(fills.len(), 3);
 }
 
 #[test]

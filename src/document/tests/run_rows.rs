@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 
 use super::support::{PROJECT_LOG, difference, edited, fill, first_apply, links, run_row};
-use crate::document::{apply, contains, machine_spelling};
+use crate::document::{apply, contains, machine_spelling, row_text};
 use crate::model::ids::RunId;
 use crate::model::observation::{DocumentEdit, HeaderMeaning, HeaderNames, RunColumn};
 
@@ -298,4 +298,27 @@ fn machines_are_spelled_as_the_column_does() {
         "| Run ID | Machine |\n|-|-|\n| a | Odra + Polonez |\n| b | odra 2 |\n| c | **ODRA** |\n";
     assert_eq!(spelling(Some(list.as_bytes()), "odra"), "ODRA");
     assert_eq!(spelling(Some(list.as_bytes()), "polonez"), "polonez");
+}
+
+#[test]
+fn a_row_to_be_pasted_keeps_what_a_person_wrote_and_fills_the_rest() {
+    let run = RunId::new("diffusion_H512L2C128D2_20260223_203349");
+    let fills = vec![
+        fill(RunColumn::Machine, "gpu|1"),
+        fill(RunColumn::TaskLoss, "1.234"),
+        fill(RunColumn::GitTag, "`train/x`"),
+    ];
+    let own = HeaderNames::new();
+    let log = "## Training Runs\r\n\r\n| Run ID | Task Loss | Remark | Machine |\r\n|:--|--|--|--|\r\n\
+               | `diffusion_H512L2C128D2_20260223_203349` | 1.3 | mine | -- |\r\n";
+    let text = row_text(Some(log.as_bytes()), &run, fills.clone(), &own).unwrap();
+    let header = ["| Run ID | Task Loss | Remark | Machine |", "|---|---|---|---|"];
+    assert_eq!(text.header, header);
+    let kept = "| `diffusion_H512L2C128D2_20260223_203349` | 1.3 | mine | gpu\\|1 |";
+    assert_eq!(text.row, kept);
+    let new = row_text(None, &run, fills, &own).unwrap();
+    let row = "| -- | `diffusion_H512L2C128D2_20260223_203349` | -- | -- | gpu\\|1 | -- | -- | 1.234 | \
+               -- | -- | -- | -- | `train/x` | -- |";
+    assert_eq!(new.row, row);
+    assert!(row_text(Some(b"<<<<<<< ours\n"), &run, Vec::new(), &own).is_err());
 }

@@ -10,9 +10,11 @@
 
 mod columns;
 mod failures;
+mod headings;
 mod machine;
 mod markdown;
 mod observations;
+mod own_changes;
 mod run_row;
 mod splice;
 mod syntax;
@@ -36,6 +38,8 @@ use crate::model::observation::{CellFill, DocumentEdit, HeaderNames, RunColumn};
 use failures::FailureLine;
 use run_row::{Filled, Request};
 
+pub use own_changes::OwnChanges;
+
 /// The text after an edit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Applied {
@@ -51,6 +55,15 @@ pub struct Applied {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct Held(pub String);
+
+/// The machine that writes, where each has a table of observations of its own.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Machine {
+    /// Its name; the log's Machine column may spell it in another way.
+    pub name: String,
+    /// Other machines that are known to write this log.
+    pub others: Vec<String>,
+}
 
 /// Where a log's links lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -91,12 +104,26 @@ pub fn apply(
     written: &dyn Fn(RunColumn) -> Option<String>,
     links: &Links,
 ) -> Result<Applied, Held> {
+    apply_as(log, edit, written, links, None)
+}
+
+/// Applies an edit as [`apply`] does; with a machine, new observations go into its own table.
+///
+/// # Errors
+/// See [`apply`].
+pub fn apply_as(
+    log: Option<&[u8]>,
+    edit: &DocumentEdit,
+    written: &dyn Fn(RunColumn) -> Option<String>,
+    links: &Links,
+    machine: Option<&Machine>,
+) -> Result<Applied, Held> {
     let unchanged = |bytes: &[u8], cells| Applied { bytes: bytes.to_vec(), changed: false, cells };
     let Some(file) = editable(log, edit)? else {
         return Ok(unchanged(log.unwrap_or_default(), Vec::new()));
     };
     let Filled { splices, cells } = match edit {
-        DocumentEdit::ObservationRow(row) => one(observations::append(&file, row)?),
+        DocumentEdit::ObservationRow(row) => one(observations::append(&file, row, machine)?),
         DocumentEdit::RunRow { run, fills, add_missing, headers } => {
             let request = Request { run, fills, add_missing: *add_missing, headers };
             run_row::fill(&file, request, written)?

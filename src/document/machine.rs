@@ -10,9 +10,7 @@ use super::table;
 /// Returns how the column writes this host: a cell with the same letters and digits, else a cell
 /// that contains the name as words (`Polonez (4x RTX 3090)`), else the name itself.
 pub(super) fn spelling(file: &[u8], host: &str, headers: &HeaderNames) -> String {
-    let short = host.split('.').next().unwrap_or(host);
-    let wanted: Vec<String> =
-        [host, short].map(plain).into_iter().filter(|n| !n.is_empty()).collect();
+    let wanted = wanted(host);
     let mut containing = None;
     for cell in cells(file, headers) {
         let words = words(&cell);
@@ -24,6 +22,27 @@ pub(super) fn spelling(file: &[u8], host: &str, headers: &HeaderNames) -> String
         }
     }
     containing.unwrap_or_else(|| host.to_owned())
+}
+
+/// Returns whether a text names this machine: with the same letters and digits, or among its words.
+pub(super) fn is(text: &str, host: &str) -> bool {
+    let (words, wanted) = (words(text), wanted(host));
+    wanted.contains(&words.concat()) || has_name(&words, &wanted)
+}
+
+/// Walks the cells of the column that name one machine.
+pub(super) fn single_machines<'a>(
+    file: &'a [u8],
+    headers: &'a HeaderNames,
+) -> impl Iterator<Item = String> + 'a {
+    let is_named = |cell: &String| !columns::is_empty(cell.as_bytes()) && is_one_machine(cell);
+    cells(file, headers).filter(is_named)
+}
+
+/// Returns the host's name and its first part, as comparable words.
+fn wanted(host: &str) -> Vec<String> {
+    let short = host.split('.').next().unwrap_or(host);
+    [host, short].map(plain).into_iter().filter(|name| !name.is_empty()).collect()
 }
 
 fn cells<'a>(file: &'a [u8], headers: &'a HeaderNames) -> impl Iterator<Item = String> + 'a {

@@ -6,13 +6,14 @@ use crate::model::observation::ObservationRow;
 
 use super::columns::{self, EMPTY};
 use super::escape::{self, CELL_LIMIT};
+use super::headings;
 use super::markdown::{self, Line};
 use super::splice::{self, Splice};
 use super::table::{self, Table};
-use super::{Held, Seen};
+use super::{Held, Machine, Seen};
 
-const TITLE: &str = "Checkpoint Observations";
-const TITLE_LOWER: &str = "checkpoint observations";
+pub(super) const TITLE: &str = "Checkpoint Observations";
+pub(super) const TITLE_LOWER: &str = "checkpoint observations";
 
 /// The columns of our table in our order.
 const COLUMNS: [(&str, Field); 9] = [
@@ -51,8 +52,12 @@ struct KeyColumns {
 /// Appends a row to the table, which is made when missing; nothing if the row is there already.
 ///
 /// A long log is gone through once for both. The table that gets the row is the first one under our
-/// own heading, else the first one at all.
-pub(super) fn append(file: &[u8], row: &ObservationRow) -> Result<Option<Splice>, Held> {
+/// own heading, else the first one at all. With a machine it is the one under that machine's heading.
+pub(super) fn append(
+    file: &[u8],
+    row: &ObservationRow,
+    machine: Option<&Machine>,
+) -> Result<Option<Splice>, Held> {
     let wanted = Wanted::of(row);
     let mut target = None;
     let mut is_at_home = false;
@@ -60,8 +65,11 @@ pub(super) fn append(file: &[u8], row: &ObservationRow) -> Result<Option<Splice>
         if wanted.is_in(file, &table, columns) {
             return Ok(None);
         }
-        let is_home = table.is_under(file, |title| title == TITLE_LOWER);
-        if target.is_none() || is_home && !is_at_home {
+        let is_home = table.is_under(file, |title| match machine {
+            None => title == TITLE_LOWER,
+            Some(machine) => headings::is_of(title, &machine.name),
+        });
+        if target.is_none() && machine.is_none() || is_home && !is_at_home {
             target = Some(table);
             is_at_home = is_home;
         }
@@ -74,12 +82,16 @@ pub(super) fn append(file: &[u8], row: &ObservationRow) -> Result<Option<Splice>
         let line = table.row(file, cells);
         return Ok(Some(splice::below(file, table.last_row, &[line])));
     }
-    let lines = [
+    let head = [
         table::row(COLUMNS.map(|(header, _)| header.to_owned())),
         "|---|---|---|---|---|---|---|---|---|".to_owned(),
-        table::row(COLUMNS.map(|(_, field)| cell(row, field))),
     ];
-    splice::section(file, TITLE, &lines).map(Some)
+    let line = table::row(COLUMNS.map(|(_, field)| cell(row, field)));
+    if let Some(machine) = machine {
+        return headings::append(file, machine, &head, line).map(Some);
+    }
+    let [header, delimiter] = head;
+    splice::section(file, TITLE, &[header, delimiter, line]).map(Some)
 }
 
 /// Returns whether any table of observations has a row with this time, run and checkpoint.
@@ -98,11 +110,7 @@ struct Wanted {
 
 impl Wanted {
     fn of(row: &ObservationRow) -> Self {
-        let key = Seen {
-            time: readable_time(row),
-            run: escape::readable_name(&row.run),
-            checkpoint: escape::readable_name(&row.checkpoint),
-        };
+        let key = key(row);
         let telling = Finder::new(longest_plain_part(&key.time).as_bytes()).into_owned();
         Self { key, telling }
     }
@@ -112,6 +120,15 @@ impl Wanted {
             .rows(file)
             .filter(|line| self.telling.find(line.text(file)).is_some())
             .any(|line| seen(file, line, columns) == self.key)
+    }
+}
+
+/// Returns the key of an observation as a log shows it.
+pub(super) fn key(row: &ObservationRow) -> Seen {
+    Seen {
+        time: readable_time(row),
+        run: escape::readable_name(&row.run),
+        checkpoint: escape::readable_name(&row.checkpoint),
     }
 }
 

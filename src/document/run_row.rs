@@ -172,6 +172,12 @@ fn find_in_table(file: &[u8], request: Request<'_>) -> Option<(Table, Found)> {
     })
 }
 
+/// Returns the line of a run's row as it stands.
+pub(super) fn text<'a>(file: &'a [u8], run: &RunId, headers: &HeaderNames) -> Option<&'a [u8]> {
+    let request = Request { run, fills: &[], add_missing: false, headers };
+    find(file, request).map(|found| found.line.text(file))
+}
+
 fn run_id_column(file: &[u8], table: &Table, headers: &HeaderNames) -> Option<usize> {
     table.columns(file).position(|header| columns::is_run_id(&header, headers))
 }

@@ -94,7 +94,11 @@ pub(super) fn check_visible_below(file: &[u8], line: Line) -> Result<(), Held> {
     }
 }
 
-fn append(file: &[u8], title: &str, lines: &[String]) -> Result<Splice, Held> {
+/// Appends lines with their heading at the end of the file.
+///
+/// # Errors
+/// See [`section`].
+pub(super) fn append(file: &[u8], title: &str, lines: &[String]) -> Result<Splice, Held> {
     let last = last_line(file);
     if let Some(last) = last {
         check_visible_below(file, last)?;

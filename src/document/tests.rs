@@ -6,6 +6,7 @@ mod captures;
 mod cells;
 mod compare;
 mod failure_lines;
+mod machines;
 mod notes;
 mod observation_rows;
 mod odd_files;

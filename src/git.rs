@@ -1,8 +1,10 @@
 #![expect(clippy::disallowed_methods, reason = "IO shell: looks at git's own files")]
-//! IO shell. What git is doing with the files around the experiment log, and the tag of a run; it
-//! reads only, takes no lock and runs no command.
+//! IO shell. What git is doing with the files around the experiment log, and the tag of a run: read
+//! from git's own files, without a lock and without a command. And the log's own branch, for which git
+//! itself is run.
 
 mod index;
+pub mod log_branch;
 mod tags;
 
 use std::os::unix::ffi::OsStrExt as _;

@@ -7,6 +7,7 @@ pub mod analysis;
 pub mod checkpoint;
 pub mod command;
 pub mod device;
+pub mod divided;
 pub mod event;
 pub mod host_evidence;
 pub mod ids;

@@ -8,6 +8,7 @@ pub mod checkpoint;
 pub mod command;
 pub mod device;
 pub mod divided;
+pub mod evaluation;
 pub mod event;
 pub mod host_evidence;
 pub mod ids;

@@ -6,6 +6,7 @@
 
 pub mod ansi;
 pub mod checkpoint;
+pub mod evaluation;
 pub mod finite;
 pub mod json;
 pub mod kernel_log;

@@ -9,6 +9,7 @@
 //! more changes nothing.
 
 mod columns;
+mod evaluations;
 mod failures;
 mod headings;
 mod machine;
@@ -26,6 +27,7 @@ pub mod escape;
 pub mod note;
 pub mod plot;
 pub mod report;
+pub mod scores;
 
 #[cfg(test)]
 mod tests;
@@ -124,6 +126,9 @@ pub fn apply_as(
     };
     let Filled { splices, cells } = match edit {
         DocumentEdit::ObservationRow(row) => one(observations::append(&file, row, machine)?),
+        DocumentEdit::EvaluationRow(row) => {
+            Filled { splices: evaluations::write(&file, row)?, cells: Vec::new() }
+        }
         DocumentEdit::RunRow { run, fills, add_missing, headers } => {
             let request = Request { run, fills, add_missing: *add_missing, headers };
             run_row::fill(&file, request, written)?
@@ -147,12 +152,14 @@ pub fn apply_as(
 /// Returns whether an edit is in the log: the second look at a document, and the reason why an
 /// edit can be repeated.
 ///
-/// An observation is found by Time, Run ID and Checkpoint in any table of observations; a run's
+/// An observation is found by Time, Run ID and Checkpoint in any table of observations, an
+/// evaluation by its model, date and kind; a run's
 /// row is complete when no cell that has a fill is empty (what a person wrote counts); a failure
 /// line is found by its link's target. A failure note is a file of its own and never missing here.
 pub fn contains(log: &[u8], edit: &DocumentEdit) -> bool {
     match edit {
         DocumentEdit::ObservationRow(row) => observations::contains(log, row),
+        DocumentEdit::EvaluationRow(row) => evaluations::contains(log, row),
         DocumentEdit::RunRow { run, fills, add_missing, headers } => {
             run_row::contains(log, Request { run, fills, add_missing: *add_missing, headers })
         }
@@ -201,7 +208,7 @@ pub fn row_text(
     };
     let nowhere = Links { reports: String::new() };
     let filled = apply(log, &edit, &|_| None, &nowhere)?;
-    let text = run_row::text(&filled.bytes, run, headers);
+    let text = run_row::row_text(&filled.bytes, run, headers);
     text.ok_or_else(|| Held("the edited log would not show the row, look at its Markdown".into()))
 }
 

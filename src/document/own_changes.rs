@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::ids::RunId;
 use crate::model::observation::{DocumentEdit, HeaderNames};
 
-use super::{Seen, failures, observations, run_row};
+use super::{Seen, evaluations, failures, observations, run_row};
 
 /// The changes that a log has over the one that it came from.
 #[derive(Debug)]
@@ -34,6 +34,9 @@ impl<'a> OwnChanges<'a> {
             DocumentEdit::RunRow { run, headers, .. } => self.has_row(run, headers),
             DocumentEdit::FailureLine { file, .. } => {
                 failures::contains(self.ours, file) && !failures::contains(self.origin, file)
+            }
+            DocumentEdit::EvaluationRow(row) => {
+                evaluations::contains(self.ours, row) && !evaluations::contains(self.origin, row)
             }
             // A file of its own.
             DocumentEdit::FailureNote { .. } => false,

@@ -16,7 +16,7 @@ use super::{Held, RowText, machine, observations};
 
 const TITLE: &str = "Training Runs";
 const TITLE_LOWER: &str = "training runs";
-const EVALUATIONS_LOWER: &str = "evaluation experiments";
+pub(super) const EVALUATIONS_LOWER: &str = "evaluation experiments";
 
 /// What is to be filled into whose row.
 #[derive(Debug, Clone, Copy)]
@@ -69,7 +69,7 @@ pub(super) fn contains(file: &[u8], request: Request<'_>) -> bool {
 }
 
 /// Returns the run's row as it stands in the log, with the header above it.
-pub(super) fn text(file: &[u8], run: &RunId, headers: &HeaderNames) -> Option<RowText> {
+pub(super) fn row_text(file: &[u8], run: &RunId, headers: &HeaderNames) -> Option<RowText> {
     let request = Request { run, fills: &[], add_missing: false, headers };
     let (table, found) = find_in_table(file, request)?;
     let line = |line: Line| String::from_utf8_lossy(line.text(file)).trim().to_owned();
@@ -247,7 +247,7 @@ fn fill_row(
 }
 
 /// Replaces a cell's text and keeps the white space around it; a blank cell gets one space each.
-fn replace_cell(file: &[u8], cell: &Range<usize>, value: &str) -> Splice {
+pub(super) fn replace_cell(file: &[u8], cell: &Range<usize>, value: &str) -> Splice {
     let range = table::trimmed_range(file, cell);
     if range.is_empty() {
         Splice { range: cell.clone(), text: format!(" {value} ") }
@@ -257,7 +257,7 @@ fn replace_cell(file: &[u8], cell: &Range<usize>, value: &str) -> Splice {
 }
 
 /// Adds cells at the end of a row that has fewer than its header, as far as they are needed.
-fn extend_row(
+pub(super) fn extend_row(
     file: &[u8],
     row: Line,
     present: usize,

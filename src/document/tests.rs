@@ -5,6 +5,7 @@
 mod captures;
 mod cells;
 mod compare;
+mod evaluations;
 mod failure_lines;
 mod machines;
 mod notes;

@@ -109,6 +109,8 @@ pub enum RunColumn {
     TaskLoss,
     /// `Eff. Rank`.
     EffectiveRank,
+    /// `Key GLUE Scores`.
+    GlueScores,
     /// `Speed (Steps/s)`.
     Speed,
     /// `WandB Link`.
@@ -121,12 +123,13 @@ pub enum RunColumn {
 
 impl RunColumn {
     /// Every column, in the order of the project's table.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Date,
         Self::Architecture,
         Self::Machine,
         Self::TaskLoss,
         Self::EffectiveRank,
+        Self::GlueScores,
         Self::Speed,
         Self::WandbLink,
         Self::GitTag,
@@ -141,6 +144,7 @@ impl RunColumn {
             Self::Machine => "machine",
             Self::TaskLoss => "task_loss",
             Self::EffectiveRank => "effective_rank",
+            Self::GlueScores => "glue_scores",
             Self::Speed => "speed",
             Self::WandbLink => "wandb_link",
             Self::GitTag => "git_tag",
@@ -171,6 +175,37 @@ pub struct CellFill {
     pub value: String,
 }
 
+/// One row of the evaluations table: one sweep over tasks of one model. Run, checkpoint, date and
+/// kind are its key; the cells are finished Markdown, empty where nothing is known.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvaluationRow {
+    /// The run id, without backticks.
+    pub run: String,
+    /// `checkpoint-5000` or `final`, without backticks.
+    pub checkpoint: String,
+    /// `2026-02-22`, of the sweep's first report.
+    pub date: String,
+    /// What was evaluated and as what: ``GLUE `perceiver_decoder_cls` ``.
+    pub kind: String,
+    /// What its other cells hold.
+    pub cells: EvaluationCells,
+    /// What we wrote there for the same sweep before: such cells may be updated.
+    pub before: Option<EvaluationCells>,
+}
+
+/// Cells of a row of the evaluations table that change while a sweep goes on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EvaluationCells {
+    /// `mrpc, stsb`.
+    pub tasks: String,
+    /// `**MRPC F1:** 82.2% <br> **STS-B P:** 0.650`.
+    pub scores: String,
+    /// A link.
+    pub wandb: String,
+    /// Why the gate was overridden, if it was.
+    pub conclusion: String,
+}
+
 /// One change of one document: the payload of an outbox entry. Applying it twice equals once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "edit", rename_all = "snake_case")]
@@ -189,6 +224,8 @@ pub enum DocumentEdit {
         #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
         headers: HeaderNames,
     },
+    /// Appends a row to the evaluations table, made when missing, or brings it up to date.
+    EvaluationRow(EvaluationRow),
     /// Writes a failure note beside the log, unless the file exists.
     FailureNote {
         /// Whose note.
@@ -214,6 +251,7 @@ impl DocumentEdit {
     pub fn run(&self) -> &str {
         match self {
             Self::ObservationRow(row) => &row.run,
+            Self::EvaluationRow(row) => &row.run,
             Self::RunRow { run, .. }
             | Self::FailureNote { run, .. }
             | Self::FailureLine { run, .. } => run.as_str(),

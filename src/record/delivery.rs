@@ -294,7 +294,9 @@ impl Delivery {
                         journal.note_kind(file)?.unwrap_or_else(|| places::kind_in_name(file));
                     (None, Happening::FailureNoted { note: document, failure })
                 }
-                DocumentEdit::RunRow { .. } | DocumentEdit::FailureLine { .. } => continue,
+                DocumentEdit::EvaluationRow(_)
+                | DocumentEdit::RunRow { .. }
+                | DocumentEdit::FailureLine { .. } => continue,
             };
             let run = Some(RunId::new(entry.edit.run()));
             events.push(NewEvent { time: now.moment, run, checkpoint, what });

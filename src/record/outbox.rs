@@ -29,6 +29,7 @@ impl DocumentKey {
         match edit {
             DocumentEdit::FailureNote { file, .. } => Self::Note(file.clone()),
             DocumentEdit::ObservationRow(_)
+            | DocumentEdit::EvaluationRow(_)
             | DocumentEdit::RunRow { .. }
             | DocumentEdit::FailureLine { .. } => Self::Log,
         }

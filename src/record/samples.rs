@@ -249,6 +249,7 @@ fn line_of(edit: &DocumentEdit, link: &str) -> String {
             format!("| {} | {} | {} |", row.time, row.run, row.checkpoint)
         }
         DocumentEdit::FailureLine { file, summary, .. } => format!("- [{summary}]({link}/{file})"),
+        DocumentEdit::EvaluationRow(row) => format!("{} {}", row.kind, row.run),
         DocumentEdit::RunRow { .. } | DocumentEdit::FailureNote { .. } => String::new(),
     }
 }

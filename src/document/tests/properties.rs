@@ -12,7 +12,7 @@ use super::support::{failure_line, links, observed, row, run_row};
 use crate::document::markdown::{Blocks, Lines};
 use crate::document::{apply, contains, escape, splice, table};
 use crate::model::ids::RunId;
-use crate::model::observation::{DocumentEdit, RunColumn};
+use crate::model::observation::{DocumentEdit, EvaluationCells, EvaluationRow, RunColumn};
 
 const RUNS: [&str; 5] = [
     "diffusion_H512L2C128D2_20260223_203349",
@@ -50,6 +50,8 @@ fn run_table() -> impl Strategy<Value = Vec<String>> {
         "| Run ID | MRPC |",
         "Eff. Rank | Run ID | Mine",
         "| Time | Run ID | Checkpoint | Verdict | Note |",
+        "| Date | Eval Type | Source Checkpoint | Tasks | Key Scores | Conclusion |",
+        "| Source | Scores |",
     ];
     (select(HEADERS), vec(table_row(), 0..5)).prop_map(|(header, rows)| {
         let columns = header.trim_matches('|').split('|').count();
@@ -147,7 +149,29 @@ pub(super) fn any_edit() -> impl Strategy<Value = DocumentEdit> {
             }
         ),
         2 => (run(), "n{0,1}.{0,4}md", ".{0,8}").prop_map(|(run, file, text)| failure_line(&run, &file, &text)),
+        3 => evaluation_row(),
     ]
+}
+
+fn evaluation_row() -> impl Strategy<Value = DocumentEdit> {
+    let steps = select(["final", "checkpoint-20"].as_slice());
+    let cells = (".{0,8}", ".{0,8}", ".{0,8}").prop_map(|(tasks, scores, conclusion)| {
+        EvaluationCells { tasks, scores, wandb: String::new(), conclusion }
+    });
+    let before = prop_oneof![Just(None), cells.clone().prop_map(Some)];
+    (run(), steps, "[-0-9]{0,10}", ".{0,8}", cells, before).prop_map(
+        |(run, checkpoint, date, kind, cells, before)| {
+            let checkpoint = checkpoint.to_owned();
+            DocumentEdit::EvaluationRow(EvaluationRow {
+                run,
+                checkpoint,
+                date,
+                kind,
+                cells,
+                before,
+            })
+        },
+    )
 }
 
 /// Returns the number of bytes that two texts share at their start and, beyond it, at their end.
@@ -207,6 +231,9 @@ proptest! {
         match &edit {
             DocumentEdit::RunRow { fills, .. } if applied.changed && !is_insertion => {
                 check_filled_row(&log, &applied.bytes, fills.len())?;
+            }
+            DocumentEdit::EvaluationRow(_) if applied.changed && !is_insertion => {
+                check_filled_row(&log, &applied.bytes, 4)?;
             }
             _ => prop_assert!(is_insertion, "{:?}", String::from_utf8_lossy(&applied.bytes)),
         }

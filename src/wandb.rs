@@ -6,7 +6,7 @@ use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use crate::model::ids::RunId;
-use crate::parse::wandb::{self, GitFacts};
+use crate::parse::wandb::{self, GitFacts, WandbRun};
 
 /// Bytes of a file that are read; the configuration stands at the beginning of all of them.
 const HEAD_BYTES: u64 = 4 << 20;
@@ -15,16 +15,25 @@ const FOLDERS: usize = 8;
 
 /// Returns the commit and tag that the run recorded when it was trained.
 ///
-/// `folder` is the project's `wandb` folder. The debug log is asked first: it exists offline as
-/// well, and holds what the project itself recorded.
+/// `folder` is the project's `wandb` folder.
 pub fn git_facts(folder: &Path, run: &RunId) -> GitFacts {
+    local_run(folder, run).unwrap_or_default().git()
+}
+
+/// Returns what the local files say of a run; `None` if there are none of it.
+///
+/// `folder` is the project's `wandb` folder. The debug log is asked first: it exists offline as
+/// well, and holds what the project itself recorded. A run that was resumed has several folders,
+/// the newest of which counts where they differ.
+pub fn local_run(folder: &Path, run: &RunId) -> Option<WandbRun> {
     let read = |own: &Path| {
-        let debug = wandb::debug_log(&head(&own.join("logs/debug.log")));
-        let config = wandb::config_yaml(&head(&own.join("files/config.yaml")));
-        let metadata = wandb::metadata(&head(&own.join("files/wandb-metadata.json")));
-        debug.or(config).or(metadata)
+        wandb::debug_log(&head(&own.join("logs/debug.log")))
+            .or(wandb::config_yaml(&head(&own.join("files/config.yaml"))))
+            .or(wandb::metadata(&head(&own.join("files/wandb-metadata.json"))))
+            .or(wandb::summary(&head(&own.join("files/wandb-summary.json"))))
+            .or(wandb::printed_page(&head(&own.join("files/output.log")), run.as_str()))
     };
-    folders(folder, run).iter().map(|own| read(own)).fold(GitFacts::default(), GitFacts::or)
+    folders(folder, run).iter().map(|own| read(own)).reduce(WandbRun::or)
 }
 
 /// Finds `run-<stamp>-<run id>` and `offline-run-<stamp>-<run id>`, newest first.
@@ -79,8 +88,17 @@ mod tests {
         let other = format!("run-20260225_000000-x-{run}");
         write(&other, "logs/debug.log", "config: {'git_commit': '4444444'}");
         let facts = git_facts(project.path(), &run);
-        let expected =
-            GitFacts { commit: Some("2222222".to_owned()), tag: Some("arch/a".to_owned()) };
+        let expected = GitFacts {
+            commit: Some("2222222".to_owned()),
+            tag: Some("arch/a".to_owned()),
+            ..GitFacts::default()
+        };
         assert_eq!(facts, expected);
+        write(&resumed, "files/wandb-summary.json", r#"{"train/loss": 1.5}"#);
+        let page = format!("wandb: View run {run} at: https://wandb.ai/e/p/runs/{run}\n");
+        write(&first, "files/output.log", &page);
+        let known = local_run(project.path(), &run).unwrap();
+        assert_eq!((known.final_loss, known.page.unwrap().entity), (Some(1.5), "e".to_owned()));
+        assert_eq!(local_run(project.path(), &RunId::new("x_20260101_000000")), None);
     }
 }

@@ -24,6 +24,7 @@ mod table;
 pub mod cells;
 pub mod compare;
 pub mod escape;
+pub mod inventory;
 pub mod note;
 pub mod plot;
 pub mod report;

@@ -1,8 +1,10 @@
 #![expect(clippy::disallowed_methods, reason = "IO shell: looks at git's own files")]
 //! IO shell. What git is doing with the files around the experiment log, and the tag of a run: read
-//! from git's own files, without a lock and without a command. And the log's own branch, for which git
-//! itself is run.
+//! from git's own files, without a lock and without a command. And what git itself is run for: the
+//! history, which is read without a lock, and the log's own branch.
 
+mod command;
+pub mod history;
 mod index;
 pub mod log_branch;
 mod tags;
@@ -13,6 +15,7 @@ use std::path::{Path, PathBuf};
 
 use crate::model::ids::RunId;
 
+pub use command::GitError;
 use index::Tracked;
 
 /// Files in a git directory that stand there while an operation is unfinished, and what to do.

@@ -199,7 +199,7 @@ fn read_code<'a>(after: &'a str, shown: &mut String) -> &'a str {
 }
 
 /// Returns where the run of exactly this many backticks begins.
-fn closing_marks(text: &str, marks: usize) -> Option<usize> {
+pub(super) fn closing_marks(text: &str, marks: usize) -> Option<usize> {
     let mut at = 0;
     loop {
         let rest = text.get(at..)?;

@@ -359,7 +359,7 @@ pub(super) fn title(file: &[u8], heading: Line) -> String {
 }
 
 /// Drops a heading's marks, which may also stand at its end.
-fn unmarked_title(file: &[u8], heading: Line) -> &[u8] {
+pub(super) fn unmarked_title(file: &[u8], heading: Line) -> &[u8] {
     let text = heading.text(file).trim_ascii();
     let opened = syntax::run_length(text, b'#');
     let inner = text.get(opened..).unwrap_or_default().trim_ascii();

@@ -141,8 +141,13 @@ fn continues_after(after: &str) -> bool {
 }
 
 fn has_run_id(text: &str) -> bool {
-    text.split(|character| !is_name_character(character))
-        .any(|word| RunId::new(word).stamp().is_some())
+    run_ids(text).next().is_some()
+}
+
+/// Walks the run ids with a time stamp that stand in a text.
+pub(super) fn run_ids(text: &str) -> impl Iterator<Item = RunId> + '_ {
+    let words = text.split(|character| !is_name_character(character));
+    words.map(RunId::new).filter(|run| run.stamp().is_some())
 }
 
 /// A run's row.

@@ -60,6 +60,8 @@ pub mod probe;
 
 pub mod systemd;
 
+pub mod audit;
+
 pub mod git;
 
 pub mod wandb;

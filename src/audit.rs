@@ -1,0 +1,3 @@
+//! Pure. The discipline of experiment tracking: what its files say, and what is wrong with them.
+
+pub mod scripts;

@@ -1,0 +1,343 @@
+//! Shell scripts as commands.
+
+mod words;
+
+use super::Source;
+use super::command::Command;
+use super::variables::{Variables, Word, joined};
+
+/// Characters of a script that are looked at.
+const LONGEST: usize = 1 << 20;
+/// Nesting of quotes and substitutions that is followed.
+const DEEPEST: usize = 16;
+
+/// Reads the commands of a script.
+pub(super) fn read(source: Source<'_>) -> Vec<Command> {
+    let characters: Vec<char> = source.text.chars().take(LONGEST).collect();
+    let mut reader = Reader {
+        script: source.path,
+        characters: &characters,
+        at: 0,
+        line: 1,
+        variables: Variables::default(),
+        folder: String::new(),
+        heredocs: Vec::new(),
+        subshells: 0,
+    };
+    reader.commands()
+}
+
+struct Reader<'a> {
+    script: &'a str,
+    characters: &'a [char],
+    at: usize,
+    line: usize,
+    variables: Variables,
+    folder: String,
+    /// Ends of the documents that begin on the next line.
+    heredocs: Vec<String>,
+    subshells: usize,
+}
+
+/// A word, and whether it was quoted: an unquoted variable is split, a quoted word is no keyword.
+#[derive(Debug, Default)]
+struct Read {
+    words: Vec<Word>,
+    is_quoted: bool,
+}
+
+impl Reader<'_> {
+    fn commands(&mut self) -> Vec<Command> {
+        let mut found = Vec::new();
+        let mut is_piped = false;
+        while self.peek(0).is_some() {
+            let command = self.command(is_piped);
+            let separator = self.separator();
+            is_piped = separator == Some('|');
+            if !command.words.is_empty() {
+                found.push(command);
+            }
+        }
+        found
+    }
+
+    /// Reads up to a separator. Keywords open and close blocks, assignments set variables.
+    fn command(&mut self, is_piped: bool) -> Command {
+        let mut words: Vec<Word> = Vec::new();
+        let mut line = self.line;
+        while let Some(character) = self.peek(0) {
+            match character {
+                '\n' | ';' | '|' | '&' if !self.is_redirection() => break,
+                '#' => self.skip_line(),
+                '\\' if self.peek(1) == Some('\n') => self.skip(2),
+                '(' | ')' => self.parenthesis(&mut words),
+                '<' | '>' | '&' => self.redirection(&mut words),
+                character if character.is_whitespace() => self.skip(1),
+                _ if words.is_empty() && self.assignment() => {}
+                _ => {
+                    if words.is_empty() {
+                        line = self.line;
+                    }
+                    let read = self.word();
+                    let is_keyword = words.is_empty() && !read.is_quoted && self.keyword(&read);
+                    if !is_keyword {
+                        words.extend(read.words);
+                    }
+                }
+            }
+        }
+        self.change_folder(&words);
+        let is_declaration = words.first().and_then(Word::value).is_some_and(is_declaring);
+        let words = if is_declaration { Vec::new() } else { words };
+        Command { line, folder: self.folder.clone(), words, is_piped }
+    }
+
+    /// A subshell is a block; `name()` begins a function, `a)` a branch of a case.
+    fn parenthesis(&mut self, words: &mut Vec<Word>) {
+        let is_open = self.peek(0) == Some('(');
+        if is_open && self.peek(1) == Some(')') {
+            self.skip(2);
+            words.clear();
+            return;
+        }
+        self.skip(1);
+        if is_open {
+            self.subshells += 1;
+            self.variables.open();
+        } else if self.subshells > 0 {
+            self.subshells -= 1;
+            self.variables.close();
+        } else {
+            words.clear();
+            self.variables.branch();
+        }
+    }
+
+    /// Returns whether the word was one, and follows its block.
+    fn keyword(&mut self, read: &Read) -> bool {
+        let Some(word) = read.words.first().and_then(Word::value) else { return false };
+        match word {
+            "if" | "for" | "while" | "until" | "case" | "{" | "select" => self.variables.open(),
+            "else" | "elif" => self.variables.branch(),
+            "fi" | "done" | "esac" | "}" => self.variables.close(),
+            "then" | "do" | "!" | "function" | "export" | "local" | "readonly" | "declare"
+            | "typeset" => {}
+            _ => return false,
+        }
+        self.blanks();
+        match word {
+            // The variable of a loop has many values.
+            "for" | "select" => {
+                let name = self.name();
+                let reason = format!("`{name}` runs over a list");
+                self.variables.set(&name, vec![Word::unknown(reason)]);
+            }
+            "case" => {
+                self.word();
+                self.blanks();
+                self.word();
+            }
+            "function" => drop(self.name()),
+            _ => {}
+        }
+        true
+    }
+
+    fn change_folder(&mut self, words: &[Word]) {
+        if words.first().and_then(Word::value) != Some("cd") {
+            return;
+        }
+        let target = words.iter().skip(1).find(|word| !word.text.starts_with('-'));
+        if let Some(folder) = target.and_then(Word::value)
+            && self.variables.depth() == 0
+        {
+            self.folder = joined(&self.folder, folder);
+        }
+    }
+
+    /// Reads `NAME=value`, `NAME+=value` and `NAME=(…)`; returns whether there was one.
+    fn assignment(&mut self) -> bool {
+        let begin = (self.at, self.line);
+        let name = self.name();
+        let adds = self.peek(0) == Some('+') && self.peek(1) == Some('=');
+        if name.is_empty() || !adds && self.peek(0) != Some('=') {
+            (self.at, self.line) = begin;
+            return false;
+        }
+        self.skip(if adds { 2 } else { 1 });
+        let value = if self.peek(0) == Some('(') {
+            self.skip(1);
+            self.list()
+        } else {
+            let read = self.word();
+            let mut whole = Word::default();
+            for (place, word) in read.words.iter().enumerate() {
+                if place > 0 {
+                    whole.text.push(' ');
+                }
+                whole.push(word);
+            }
+            vec![whole]
+        };
+        if adds {
+            self.variables.append(&name, value);
+        } else {
+            self.variables.set(&name, value);
+        }
+        true
+    }
+
+    fn list(&mut self) -> Vec<Word> {
+        let mut words = Vec::new();
+        while let Some(character) = self.peek(0) {
+            match character {
+                ')' => {
+                    self.skip(1);
+                    break;
+                }
+                '#' => self.skip_line(),
+                '\\' if self.peek(1) == Some('\n') => self.skip(2),
+                character if character.is_whitespace() || "();&|<>".contains(character) => {
+                    self.skip(1);
+                }
+                _ => words.extend(self.word().words),
+            }
+        }
+        words
+    }
+
+    /// Reads from an opening to its closing character, quotes and nesting minded.
+    fn enclosed(&mut self, open: char, close: char, depth: usize) -> String {
+        let begin = self.at + 1;
+        let mut level = 0_usize;
+        while let Some(character) = self.peek(0) {
+            self.skip(1);
+            match character {
+                '\\' => self.skip(1),
+                '\'' if depth < DEEPEST => drop(self.until('\'')),
+                character if character == open => level += 1,
+                character if character == close => {
+                    level = level.saturating_sub(1);
+                    if level == 0 {
+                        break;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let end = self.at.saturating_sub(1).max(begin);
+        self.characters.get(begin..end).unwrap_or_default().iter().collect()
+    }
+
+    fn is_redirection(&self) -> bool {
+        let before = self.at.checked_sub(1).and_then(|at| self.characters.get(at));
+        self.peek(0) == Some('&') && (self.peek(1) == Some('>') || before == Some(&'>'))
+    }
+
+    /// `> file`, `2>&1`, `<<END`: no words of the command.
+    fn redirection(&mut self, words: &mut Vec<Word>) {
+        let before = self.at.checked_sub(1).and_then(|at| self.characters.get(at));
+        if before.is_some_and(char::is_ascii_digit)
+            && words.last().is_some_and(|word| word.text.chars().all(|c| c.is_ascii_digit()))
+        {
+            words.pop();
+        }
+        let is_document = self.peek(0) == Some('<') && self.peek(1) == Some('<');
+        let is_string = is_document && self.peek(2) == Some('<');
+        while self.peek(0).is_some_and(|character| "<>&|-".contains(character)) {
+            self.skip(1);
+        }
+        self.blanks();
+        if self.peek(0) == Some('(') {
+            drop(self.enclosed('(', ')', 0));
+            return;
+        }
+        let target = self.word();
+        if let Some(word) = target.words.first()
+            && is_document
+            && !is_string
+        {
+            self.heredocs.push(word.text.clone());
+        }
+    }
+
+    fn separator(&mut self) -> Option<char> {
+        let first = self.peek(0)?;
+        self.skip(1);
+        let is_double = self.peek(0) == Some(first) && matches!(first, '&' | '|' | ';');
+        if is_double {
+            self.skip(1);
+        }
+        if first == '\n' {
+            self.skip_documents();
+        }
+        if is_double && first == ';' {
+            self.variables.branch();
+        }
+        // `|&` is a pipe as well.
+        if first == '|' && self.peek(0) == Some('&') {
+            self.skip(1);
+        }
+        (!is_double).then_some(first)
+    }
+
+    fn skip_documents(&mut self) {
+        for end in std::mem::take(&mut self.heredocs) {
+            while self.peek(0).is_some() {
+                let begin = self.at;
+                self.skip_line();
+                let line: String =
+                    self.characters.get(begin..self.at).unwrap_or_default().iter().collect();
+                self.skip(1);
+                if line.trim() == end {
+                    break;
+                }
+            }
+        }
+    }
+
+    fn name(&mut self) -> String {
+        let begin = self.at;
+        while self.peek(0).is_some_and(|c| c == '_' || c.is_alphanumeric()) {
+            self.skip(1);
+        }
+        let name: String = self.characters.get(begin..self.at).unwrap_or_default().iter().collect();
+        if name.starts_with(|c: char| c.is_ascii_digit()) { String::new() } else { name }
+    }
+
+    fn until(&mut self, end: char) -> String {
+        let begin = self.at;
+        while self.peek(0).is_some_and(|character| character != end) {
+            self.skip(1);
+        }
+        let text = self.characters.get(begin..self.at).unwrap_or_default().iter().collect();
+        self.skip(1);
+        text
+    }
+
+    fn blanks(&mut self) {
+        while self.peek(0).is_some_and(|c| c == ' ' || c == '\t') {
+            self.skip(1);
+        }
+    }
+
+    fn skip_line(&mut self) {
+        while self.peek(0).is_some_and(|character| character != '\n') {
+            self.skip(1);
+        }
+    }
+
+    fn peek(&self, ahead: usize) -> Option<char> {
+        self.characters.get(self.at + ahead).copied()
+    }
+
+    fn skip(&mut self, count: usize) {
+        let passed = self.characters.iter().skip(self.at).take(count);
+        self.line += passed.filter(|character| **character == '\n').count();
+        self.at += count;
+    }
+}
+
+fn is_declaring(word: &str) -> bool {
+    matches!(word, "unset" | "set" | "shopt" | "trap")
+}

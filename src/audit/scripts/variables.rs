@@ -1,0 +1,142 @@
+//! Words whose value may be unknown, and the variables of a script.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A word of a command, as far as reading tells it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Word {
+    /// Its text; what is not known of it is `…`.
+    pub(super) text: String,
+    /// Why it is not known as a whole.
+    pub(super) unknown: Option<String>,
+}
+
+impl Word {
+    pub(super) fn known(text: impl Into<String>) -> Self {
+        Self { text: text.into(), unknown: None }
+    }
+
+    pub(super) fn unknown(reason: impl Into<String>) -> Self {
+        Self { text: "…".to_owned(), unknown: Some(reason.into()) }
+    }
+
+    pub(super) fn push(&mut self, other: &Self) {
+        self.text.push_str(&other.text);
+        if self.unknown.is_none() {
+            self.unknown.clone_from(&other.unknown);
+        }
+    }
+
+    /// Returns the text if all of it is known.
+    pub(super) fn value(&self) -> Option<&str> {
+        self.unknown.is_none().then_some(self.text.as_str())
+    }
+
+    pub(super) fn result(&self) -> Result<String, String> {
+        match &self.unknown {
+            None => Ok(self.text.clone()),
+            Some(reason) => Err(reason.clone()),
+        }
+    }
+}
+
+/// The variables of a script at one place, in the order of its lines.
+///
+/// What is set inside a block (a condition, a loop, a function) holds until its end; behind it the
+/// variable is unknown, unless it has the same value as before.
+#[derive(Debug, Default)]
+pub(super) struct Variables {
+    values: BTreeMap<String, Vec<Word>>,
+    blocks: Vec<Block>,
+}
+
+#[derive(Debug, Default)]
+struct Block {
+    /// What the variables that were set inside held before it.
+    before: BTreeMap<String, Option<Vec<Word>>>,
+    /// Variables whose value behind the block depends on it.
+    differing: BTreeSet<String>,
+}
+
+impl Variables {
+    /// Returns the value; `None` for a variable that the script does not set.
+    pub(super) fn get(&self, name: &str) -> Option<&[Word]> {
+        self.values.get(name).map(Vec::as_slice)
+    }
+
+    pub(super) fn set(&mut self, name: &str, value: Vec<Word>) {
+        let before = self.values.insert(name.to_owned(), value);
+        if let Some(block) = self.blocks.last_mut() {
+            block.before.entry(name.to_owned()).or_insert(before);
+        }
+    }
+
+    /// Adds to a list.
+    pub(super) fn append(&mut self, name: &str, more: Vec<Word>) {
+        let mut value = self.values.get(name).cloned().unwrap_or_default();
+        value.extend(more);
+        self.set(name, value);
+    }
+
+    pub(super) fn depth(&self) -> usize {
+        self.blocks.len()
+    }
+
+    pub(super) fn open(&mut self) {
+        self.blocks.push(Block::default());
+    }
+
+    /// Begins another branch of the innermost block.
+    pub(super) fn branch(&mut self) {
+        let Some(mut block) = self.blocks.pop() else { return };
+        self.restore(&mut block);
+        self.blocks.push(block);
+    }
+
+    /// Ends the innermost block.
+    pub(super) fn close(&mut self) {
+        let Some(mut block) = self.blocks.pop() else { return };
+        self.restore(&mut block);
+        for name in block.differing {
+            let reason = format!("`{name}` is set under a condition");
+            self.set(&name, vec![Word::unknown(reason)]);
+        }
+    }
+
+    fn restore(&mut self, block: &mut Block) {
+        for (name, before) in std::mem::take(&mut block.before) {
+            if self.values.get(&name) != before.as_ref() {
+                block.differing.insert(name.clone());
+            }
+            match before {
+                Some(before) => self.values.insert(name, before),
+                None => self.values.remove(&name),
+            };
+        }
+    }
+}
+
+/// Joins folders and a file name as a path relative to the root, without `.` and `..` where they
+/// can be resolved. An absolute path stays one.
+pub(super) fn joined(folder: &str, path: &str) -> String {
+    let path = path.replace('\\', "/");
+    let is_absolute = path.starts_with('/') || path.get(1..3) == Some(":/");
+    let whole = if is_absolute || folder.is_empty() { path } else { format!("{folder}/{path}") };
+    let mut parts: Vec<&str> = Vec::new();
+    for part in whole.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => drop(parts.pop()),
+            other => parts.push(other),
+        }
+    }
+    let relative = parts.join("/");
+    if whole.starts_with('/') { format!("/{relative}") } else { relative }
+}
+
+/// Returns the folder that is `up` levels above a path.
+pub(super) fn above(path: &str, up: usize) -> String {
+    let mut parts: Vec<&str> = path.split('/').filter(|part| !part.is_empty()).collect();
+    parts.truncate(parts.len().saturating_sub(up));
+    parts.join("/")
+}

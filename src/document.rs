@@ -26,6 +26,7 @@ pub mod compare;
 pub mod escape;
 pub mod inventory;
 pub mod note;
+pub mod outline;
 pub mod plot;
 pub mod report;
 pub mod scores;

@@ -1,0 +1,290 @@
+//! How tags and commits are named: making names, and telling what a name says.
+
+use jiff::civil::Date;
+
+use crate::settings::TagForms;
+
+/// What a tag marks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TagKind {
+    /// A state of the model's code.
+    Arch,
+    /// The start of a training.
+    Train,
+    /// An evaluation.
+    Eval,
+}
+
+impl TagKind {
+    /// Every kind.
+    pub const ALL: [Self; 3] = [Self::Arch, Self::Train, Self::Eval];
+
+    /// Returns its word on the command line and in the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Arch => "arch",
+            Self::Train => "train",
+            Self::Eval => "eval",
+        }
+    }
+
+    /// Returns the placeholder that stands for a name in its form.
+    pub fn placeholder(self) -> &'static str {
+        match self {
+            Self::Arch => "{feature}",
+            Self::Train => "{run}",
+            Self::Eval => "{benchmark}",
+        }
+    }
+
+    /// Returns the form of the kind.
+    pub fn form(self, forms: &TagForms) -> &str {
+        match self {
+            Self::Arch => &forms.arch,
+            Self::Train => &forms.train,
+            Self::Eval => &forms.eval,
+        }
+    }
+}
+
+/// What the name of a tag says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TagName {
+    /// What it marks.
+    pub kind: TagKind,
+    /// What stands in the place of the placeholder.
+    pub name: String,
+    /// What stands in the place of `{date}`, when the form has it.
+    pub date: Option<Date>,
+    /// 1, or the number that ends a repeated name.
+    pub repeat: u32,
+}
+
+/// The placeholder of the day.
+const DATE: &str = "{date}";
+
+/// Returns the name of a tag of this kind for a name and a day.
+pub fn tag_name(forms: &TagForms, kind: TagKind, name: &str, day: Date) -> String {
+    let day = day.strftime("%Y%m%d").to_string();
+    // The name last: it may hold braces of its own.
+    kind.form(forms).replace(DATE, &day).replace(kind.placeholder(), name)
+}
+
+/// Returns the first of a name and its repetitions (`-2`, `-3`, …) that nobody has taken.
+pub fn free_name(wanted: &str, is_taken: impl Fn(&str) -> bool) -> String {
+    let repeated = (2_u32..).map(|number| format!("{wanted}-{number}"));
+    let mut names = std::iter::once(wanted.to_owned()).chain(repeated);
+    names.find(|name| !is_taken(name)).unwrap_or_else(|| wanted.to_owned())
+}
+
+/// Returns what a tag's name says, or nothing when it has none of the forms.
+///
+/// Where several forms fit, the one with the most letters of its own does.
+pub fn read_tag(forms: &TagForms, tag: &str) -> Option<TagName> {
+    let own_letters = |kind: &TagKind| kind.form(forms).len() - kind.placeholder().len();
+    let mut kinds = TagKind::ALL;
+    kinds.sort_by_key(|kind| std::cmp::Reverse(own_letters(kind)));
+    kinds.into_iter().find_map(|kind| matches(kind, kind.form(forms), tag))
+}
+
+fn matches(kind: TagKind, form: &str, tag: &str) -> Option<TagName> {
+    let (before, after) = form.split_once(kind.placeholder())?;
+    let read = |tag: &str, repeat| {
+        let (tag, first) = take_day(tag, before, End::Start)?;
+        let (name, last) = take_day(tag, after, End::End)?;
+        let date = first.or(last);
+        (!name.is_empty() && !has_odd_edge(name)).then(|| TagName {
+            kind,
+            name: name.to_owned(),
+            date,
+            repeat,
+        })
+    };
+    // A repetition is told from a name with a number only by the day before it.
+    let repeated = tag.rsplit_once('-').and_then(|(first, number)| {
+        let is_plain = number.bytes().all(|byte| byte.is_ascii_digit()) && !number.starts_with('0');
+        let number: u32 = number.parse().ok().filter(|number| is_plain && *number > 1)?;
+        form.ends_with(DATE).then(|| read(first, number)).flatten()
+    });
+    repeated.or_else(|| read(tag, 1))
+}
+
+/// At which end of a tag a part of the form stands.
+#[derive(Clone, Copy)]
+enum End {
+    Start,
+    End,
+}
+
+/// Takes a part of the form, with the day in it, off one end of a tag.
+fn take_day<'a>(tag: &'a str, part: &str, end: End) -> Option<(&'a str, Option<Date>)> {
+    let Some((before, after)) = part.split_once(DATE) else {
+        let rest = match end {
+            End::Start => tag.strip_prefix(part)?,
+            End::End => tag.strip_suffix(part)?,
+        };
+        return Some((rest, None));
+    };
+    let (rest, day) = match end {
+        End::Start => {
+            let (day, rest) = tag.strip_prefix(before)?.split_at_checked(8)?;
+            (rest.strip_prefix(after)?, day)
+        }
+        End::End => {
+            let tag = tag.strip_suffix(after)?;
+            let (rest, day) = tag.split_at_checked(tag.len().checked_sub(8)?)?;
+            (rest.strip_suffix(before)?, day)
+        }
+    };
+    Some((rest, Some(compact_date(day)?)))
+}
+
+fn has_odd_edge(name: &str) -> bool {
+    name.starts_with(['/', '-', '_']) || name.ends_with(['/', '-', '_'])
+}
+
+/// Reads YYYYMMDD and nothing else.
+pub fn compact_date(text: &str) -> Option<Date> {
+    let is_plain = text.len() == 8 && text.bytes().all(|byte| byte.is_ascii_digit());
+    let part = |range: std::ops::Range<usize>| text.get(range)?.parse::<i16>().ok();
+    let small = |range| i8::try_from(part(range)?).ok();
+    Date::new(part(0..4).filter(|_| is_plain)?, small(4..6)?, small(6..8)?).ok()
+}
+
+/// Why a commit's subject is not as agreed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SubjectProblem {
+    /// It has no prefix.
+    #[error("the subject has no prefix: begin it with one of {0}")]
+    None(String),
+    /// It has another one.
+    #[error("the prefix `{0}` is not one of {1}")]
+    Unknown(String, String),
+    /// Nothing follows the prefix.
+    #[error("nothing follows the prefix `{0}:`")]
+    Empty(String),
+}
+
+/// Checks the subject of a commit: `prefix: text` or `prefix(scope): text`, with `!` before the
+/// colon allowed. What git itself words (merges, reverts, commits to be squashed) is fine.
+///
+/// # Errors
+/// What is wrong, and what would be right.
+pub fn check_subject(prefixes: &[String], subject: &str) -> Result<(), SubjectProblem> {
+    let subject = subject.trim();
+    let own_words = ["Merge ", "Revert \"", "Reapply \"", "fixup! ", "squash! ", "amend! "];
+    if prefixes.is_empty() || own_words.iter().any(|words| subject.starts_with(words)) {
+        return Ok(());
+    }
+    let known = || {
+        let quoted: Vec<String> = prefixes.iter().map(|prefix| format!("`{prefix}:`")).collect();
+        quoted.join(", ")
+    };
+    let Some((head, text)) = subject.split_once(':') else {
+        return Err(SubjectProblem::None(known()));
+    };
+    let head = head.strip_suffix('!').unwrap_or(head);
+    let prefix = match head.split_once('(') {
+        Some((prefix, scope)) if scope.len() > 1 && scope.ends_with(')') => prefix,
+        _ => head,
+    };
+    if !prefixes.iter().any(|known| known == prefix) {
+        let is_word = !prefix.is_empty() && !prefix.contains(char::is_whitespace);
+        return Err(if is_word {
+            SubjectProblem::Unknown(prefix.to_owned(), known())
+        } else {
+            SubjectProblem::None(known())
+        });
+    }
+    if text.trim().is_empty() { Err(SubjectProblem::Empty(prefix.to_owned())) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    fn forms() -> TagForms {
+        TagForms {
+            arch: "arch/{feature}".to_owned(),
+            train: "train/{run}_{date}".to_owned(),
+            eval: "eval/{benchmark}_{date}".to_owned(),
+        }
+    }
+
+    #[test]
+    fn names_are_made_and_read_again() {
+        let day = date(2026, 2, 23);
+        let made = tag_name(&forms(), TagKind::Train, "diffusion_H512L6C128D2", day);
+        assert_eq!(made, "train/diffusion_H512L6C128D2_20260223");
+        let taken = [made.clone(), format!("{made}-2")];
+        let second = free_name(&made, |name| taken.iter().any(|taken| taken == name));
+        assert_eq!(second, format!("{made}-3"));
+        for (tag, expected) in [
+            (made.as_str(), Some((TagKind::Train, "diffusion_H512L6C128D2", Some(day), 1))),
+            (second.as_str(), Some((TagKind::Train, "diffusion_H512L6C128D2", Some(day), 3))),
+            (
+                "arch/tsdae-overhaul-20260221",
+                Some((TagKind::Arch, "tsdae-overhaul-20260221", None, 1)),
+            ),
+            ("eval/mrpc_20260223", Some((TagKind::Eval, "mrpc", Some(day), 1))),
+            ("arch/x-2", Some((TagKind::Arch, "x-2", None, 1))),
+            ("train/x", None),
+            ("train/_20260223", None),
+            ("train/x_20261323", None),
+            ("train/x_2026022", None),
+            ("train/x_20260223-0", None),
+            ("train/x_20260223-1", None),
+            ("arch/", None),
+            ("v1.0", None),
+            ("train/é_20260223", Some((TagKind::Train, "é", Some(day), 1))),
+        ] {
+            let read = read_tag(&forms(), tag);
+            let read = read.as_ref().map(|t| (t.kind, t.name.as_str(), t.date, t.repeat));
+            assert_eq!(read, expected, "{tag}");
+        }
+    }
+
+    #[test]
+    fn the_day_may_stand_anywhere_in_a_form() {
+        let forms = TagForms { train: "{date}/{run}".to_owned(), ..forms() };
+        let made = tag_name(&forms, TagKind::Train, "a", date(2026, 1, 2));
+        assert_eq!(made, "20260102/a");
+        let read = read_tag(&forms, &made).unwrap();
+        assert_eq!(
+            (read.kind, read.name.as_str(), read.date),
+            (TagKind::Train, "a", Some(date(2026, 1, 2)))
+        );
+    }
+
+    #[test]
+    fn subjects_need_a_known_prefix() {
+        let prefixes = ["arch", "fix", "docs"].map(str::to_owned);
+        for subject in [
+            "arch: cross-attention only",
+            "fix(upload): retry",
+            "fix!: drop the old form",
+            "docs(log)!: x",
+            "Merge branch 'main' of host",
+            "Revert \"arch: x\"",
+            "fixup! anything",
+        ] {
+            assert_eq!(check_subject(&prefixes, subject), Ok(()), "{subject}");
+        }
+        let known = || "`arch:`, `fix:`, `docs:`".to_owned();
+        for (subject, problem) in [
+            ("cleanup", SubjectProblem::None(known())),
+            ("", SubjectProblem::None(known())),
+            (": x", SubjectProblem::None(known())),
+            ("a note: x", SubjectProblem::None(known())),
+            ("chore: x", SubjectProblem::Unknown("chore".to_owned(), known())),
+            ("Fix: x", SubjectProblem::Unknown("Fix".to_owned(), known())),
+            ("fix(): x", SubjectProblem::Unknown("fix()".to_owned(), known())),
+            ("fix:  ", SubjectProblem::Empty("fix".to_owned())),
+        ] {
+            assert_eq!(check_subject(&prefixes, subject), Err(problem), "{subject}");
+        }
+        assert_eq!(check_subject(&[], "anything"), Ok(()));
+    }
+}

@@ -23,9 +23,9 @@ pub fn glue_fill(reports: &[&EvaluationReport]) -> Option<CellFill> {
 
 /// Returns the cells of a sweep's row of one report for each task.
 pub fn evaluation_cells(reports: &[&EvaluationReport]) -> EvaluationCells {
-    let scored = in_order(reports).filter(|report| report.headline().is_some());
+    let with_one = in_order(reports).filter(|report| report.headline().is_some());
     let tasks: Vec<String> =
-        scored.map(|report| escape::escaped(&report.task, CELL_LIMIT)).collect();
+        with_one.map(|report| escape::escaped(&report.task, CELL_LIMIT)).collect();
     let scores =
         cell(reports, |_, metric| if metric == ACCURACY { "" } else { short_name(metric) });
     EvaluationCells {

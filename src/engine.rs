@@ -15,6 +15,7 @@ mod alerts;
 mod commands;
 mod dispatch;
 mod documents;
+mod evaluations;
 mod failures;
 mod log;
 mod log_explained;
@@ -38,6 +39,7 @@ use crate::model::alert::{Alert, AlertOutcome, ReceiverKey};
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, ProgramFacts};
 use crate::model::checkpoint::{RunSighting, TrainingFolder};
 use crate::model::command::{Answer, Order};
+use crate::model::evaluation::EvaluationNews;
 use crate::model::event::{Happening, NewEvent};
 use crate::model::host_evidence::{KernelReading, LogWriters};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
@@ -82,6 +84,8 @@ pub enum Event {
     LogWriters(Vec<LogWriters>),
     /// What the kernel's log says that is new, or whether it can be read.
     KernelLog(KernelReading),
+    /// What looking at evaluations tells.
+    Evaluations(EvaluationNews),
     /// Everything was scanned once.
     FirstScanDone,
     /// Everything was scanned again.
@@ -222,11 +226,12 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::KernelLog(reading) => training::kernel(world, reading),
         Event::ShellLogsRead => shell_logs::all_read(world, now, out),
         Event::ShellLogProblems(problems) => world.shell_log_problems = problems,
+        Event::Evaluations(news) => evaluations::news(world, news, now, out),
         Event::FirstScanDone => sightings::first_scan_done(world, now, out),
         Event::Reconciled { ended, took, watches, backend } => {
             world.watch.watches = watches;
             backend.clone_into(&mut world.watch.backend);
-            reconciled(world, ended, took, now);
+            reconciled(world, (ended, took), now, out);
         }
         Event::WatchDegraded(reason) => watch_degraded(world, reason, now, out),
         Event::WatchOverflow(reason) => watch_overflow(world, reason, now, out),
@@ -272,7 +277,13 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
     }
 }
 
-fn reconciled(world: &mut World, ended: Moment, took: Duration, now: Moment) {
+fn reconciled(
+    world: &mut World,
+    (ended, took): (Moment, Duration),
+    now: Moment,
+    out: &mut Decisions,
+) {
+    evaluations::relink(world, now, out);
     world.last_scan = now;
     world.watch.last_reconcile = Some(ended.to_string());
     world.watch.reconcile_ms = Some(took.as_secs_f64() * 1000.0);

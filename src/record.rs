@@ -16,6 +16,7 @@ mod attributes;
 mod batch;
 pub mod delivery;
 pub mod editing;
+mod evaluation_rows;
 pub mod history;
 pub mod journal;
 mod late;

@@ -7,6 +7,7 @@
 #![expect(clippy::disallowed_methods, reason = "IO shell: reads folders, files and the clock")]
 
 mod digest;
+pub mod evaluations;
 mod facts;
 mod files;
 mod hints;

@@ -61,8 +61,10 @@ fn tint(what: &Happened) -> Tint {
         | Happened::CheckpointGone
         | Happened::CheckpointStuck { .. }
         | Happened::DocumentHeld { .. }
+        | Happened::GateOverridden { .. }
         | Happened::WatchDegraded { .. } => Tint::Yellow,
         Happened::ConfigReloaded { needs_restart } if !needs_restart.is_empty() => Tint::Yellow,
+
         Happened::ObservationWritten { .. } => Tint::Green,
         Happened::CheckpointComplete { .. } | Happened::RunSeen { .. } => Tint::Bold,
         _ => Tint::Plain,
@@ -120,11 +122,25 @@ fn facts(what: &Happened) -> String {
             let line = line.map_or_else(String::new, |line| format!(" line {line}"));
             format!("{failure}: {evidence}{log}{line}")
         }
+        Happened::Evaluated { .. } => evaluated(what),
+        Happened::GateOverridden { action, verdict, reason } => {
+            format!("{action} all the same: {reason} (the gate says {verdict})")
+        }
         Happened::DaemonStopping { reason }
         | Happened::WatchDegraded { reason }
         | Happened::Rescan { reason } => reason.clone(),
         Happened::Other(facts) => other(facts),
     }
+}
+
+/// `mrpc f1 0.822`.
+fn evaluated(what: &Happened) -> String {
+    let Happened::Evaluated { task, metric, score, problems, .. } = what else {
+        return String::new();
+    };
+    let score = metric.as_ref().zip(*score).map(|(metric, score)| format!("{metric} {score:.3}"));
+    let facts: Vec<String> = score.into_iter().chain(problems.iter().cloned()).collect();
+    format!("{task} {}", facts.join("; "))
 }
 
 fn run_seen(old: bool, renamed_from: Option<&str>) -> String {
@@ -234,6 +250,10 @@ mod tests {
                 json!({"kind": "run_state", "state": "training", "evidence": "step 5000"}),
                 json!({"kind": "run_gone"}),
                 json!({"kind": "training_failure", "failure": "killed", "evidence": "SIGKILL"}),
+                json!({"kind": "evaluated", "report": "glue-mrpc-x", "task": "mrpc", "metric": "f1",
+                    "score": 0.8217, "problems": []}),
+                json!({"kind": "gate_overridden", "action": "evaluate", "verdict": "fail",
+                    "reason": "a baseline"}),
             ],
             true,
             false,
@@ -243,7 +263,9 @@ mod tests {
             2026-02-25 14:03:07  run_seen             diffusion_H512L2C128D2_20260223_203349  renamed from before, old: listed, not analyzed
             2026-02-25 14:03:07  run_state            diffusion_H512L2C128D2_20260223_203349  training: step 5000
             2026-02-25 14:03:07  run_gone             diffusion_H512L2C128D2_20260223_203349  its folder was deleted
-            2026-02-25 14:03:07  training_failure     diffusion_H512L2C128D2_20260223_203349  killed: SIGKILL"#]].assert_eq(&printed);
+            2026-02-25 14:03:07  training_failure     diffusion_H512L2C128D2_20260223_203349  killed: SIGKILL
+            2026-02-25 14:03:07  evaluated            diffusion_H512L2C128D2_20260223_203349  mrpc f1 0.822
+            2026-02-25 14:03:07  gate_overridden      diffusion_H512L2C128D2_20260223_203349  evaluate all the same: a baseline (the gate says fail)"#]].assert_eq(&printed);
     }
 
     #[test]

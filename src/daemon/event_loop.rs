@@ -196,6 +196,7 @@ impl Loop {
             Effect::RescanRun(run) => self.house.watch.send(Control::RescanRun(run)),
             Effect::RescanAll(reason) => {
                 self.house.tail.start_over();
+                self.house.helpers.look_at_evaluations_again();
                 self.house.watch.send(Control::Rescan { reason });
             }
             Effect::SendAlert(receiver, alert) => self.house.alerts.send(*receiver, *alert),

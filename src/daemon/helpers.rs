@@ -15,9 +15,11 @@ use crate::engine::Event;
 use crate::host::Sampler;
 use crate::host::gpus::Gpus;
 use crate::model::ids::RunId;
+use crate::model::journal::EvaluationMemory;
 use crate::model::shell_log::LogKey;
 use crate::model::status::Readiness;
 use crate::settings::Settings;
+use crate::watch::evaluations::{self, EvaluationConfig, EvaluationInbox, Told};
 
 use super::workers::Workers;
 use super::{host_evidence, run_facts};
@@ -44,6 +46,13 @@ pub(super) struct Helpers {
     settings: state::Sender<Arc<Settings>>,
     news: mpsc::Sender<Event>,
     address: PathBuf,
+    evaluations: Arc<EvaluationInbox>,
+}
+
+impl Drop for Helpers {
+    fn drop(&mut self) {
+        self.evaluations.stop();
+    }
 }
 
 impl Helpers {
@@ -71,12 +80,35 @@ impl Helpers {
             read_runs(asked, &current, &news);
             Ok(())
         })?;
-        Ok(Self { questions, logs, settings: changes, news: to_loop, address })
+        let evaluations = Arc::new(EvaluationInbox::default());
+        Ok(Self { questions, logs, settings: changes, news: to_loop, address, evaluations })
     }
 
     /// Reads the GPUs again and again, for people: an analysis asks anew before it starts.
     pub(super) fn sample_gpus(&self, workers: &mut Workers, gpus: Gpus, stop: CancellationToken) {
         workers.spawn("gpu readings", sample_gpus(gpus, self.news.clone(), stop));
+    }
+
+    /// Looks for evaluation reports from now on.
+    pub(super) fn follow_evaluations(
+        &self,
+        workers: &mut Workers,
+        settings: &Settings,
+        memory: &EvaluationMemory,
+    ) -> anyhow::Result<()> {
+        let (config, told) = (EvaluationConfig::from(settings), Told::from(memory));
+        let (inbox, news) = (Arc::clone(&self.evaluations), self.news.clone());
+        workers.spawn_looker("evaluations", move || {
+            evaluations::run(config, told, &inbox, |told| {
+                news.blocking_send(Event::Evaluations(told)).is_ok()
+            });
+            Ok(())
+        })
+    }
+
+    /// Has all evaluation reports told again.
+    pub(super) fn look_at_evaluations_again(&self) {
+        self.evaluations.start_over();
     }
 
     /// Asks what a run's own files say of it. While a thousand runs wait a further one is left
@@ -95,6 +127,7 @@ impl Helpers {
     }
 
     pub(super) fn use_settings(&self, settings: Arc<Settings>) {
+        self.evaluations.use_settings(EvaluationConfig::from(&*settings));
         self.settings.send_replace(settings);
     }
 

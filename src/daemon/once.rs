@@ -16,7 +16,7 @@ pub(super) enum Progress {
 /// Says how far the pass is, when nothing waits for the journal.
 pub(super) fn progress(world: &World) -> Progress {
     let is_busy = !engine::idle(world) || engine::alerts_on_their_way(world);
-    if is_busy || !world.shell_logs_read {
+    if is_busy || !world.shell_logs_read || !world.evaluations.read {
         return Progress::GoesOn;
     }
     let status = engine::snapshot(world, world.now);

@@ -140,6 +140,7 @@ fn wire(
         Helpers::start(&mut workers, settings, surroundings, news_sender, stop.clone())?
     };
     helpers.sample_gpus(&mut workers, devices.gpus(), stop.clone());
+    helpers.follow_evaluations(&mut workers, settings, &memory.evaluations)?;
     helpers.write_address(socket.path());
     let (history, questions) = mpsc::channel(HISTORY);
     let who = identity(settings, &memory);

@@ -2,6 +2,7 @@
 //! SQLite.
 
 use crate::model::alert::QueuedAlert;
+use crate::model::evaluation::KnownEvaluation;
 use crate::model::event::Happening;
 use crate::model::ids::{CheckpointId, Digest, RunId};
 use crate::model::journal::{Change, KnownCheckpoint, Memory, Standing, Transaction};
@@ -83,10 +84,19 @@ impl MemoryJournal {
             Change::TroubleBegan(trouble, at) => memory.troubles.push((trouble, at)),
             Change::TroubleEnded(trouble) => memory.troubles.retain(|known| known.0 != trouble),
             Change::FirstScanEnded => memory.fresh = false,
+            Change::Evaluated(known) => Self::evaluated(memory, *known),
+            Change::EvaluationsLooked => memory.evaluations.looked = true,
+            Change::GateOverridden(one) => memory.evaluations.overrides.push(*one),
             Change::ModelTypeRejected { model_type, protocol } => {
                 memory.rejected_model_types.push((model_type, protocol));
             }
         }
+    }
+
+    fn evaluated(memory: &mut Memory, known: KnownEvaluation) {
+        let key = |one: &KnownEvaluation| (one.report.name.clone(), one.report.task.clone());
+        memory.evaluations.reports.retain(|one| key(one) != key(&known));
+        memory.evaluations.reports.push(known);
     }
 
     fn queue(memory: &mut Memory, queued: QueuedAlert) {
@@ -111,6 +121,10 @@ impl MemoryJournal {
         memory.stuck.iter_mut().for_each(|one| rename(&mut one.0.run));
         memory.notes.iter_mut().for_each(|note| rename(&mut note.0));
         memory.run_states.iter_mut().for_each(|known| rename(&mut known.0));
+        let models =
+            memory.evaluations.reports.iter_mut().filter_map(|one| one.model.as_mut().ok());
+        models.for_each(|model| rename(&mut model.run));
+        memory.evaluations.overrides.iter_mut().for_each(|one| rename(&mut one.run));
         memory.troubles.iter_mut().filter_map(|known| known.0.run.as_mut()).for_each(rename);
         memory.shell_logs.iter_mut().filter_map(|log| log.run.as_mut()).for_each(rename);
     }

@@ -12,7 +12,7 @@ use crate::model::time::Moment;
 use crate::settings::Adopt;
 
 use super::world::{Content, Present, Run, World};
-use super::{Decisions, Effect, absence, documents, shell_logs, training};
+use super::{Decisions, Effect, absence, documents, evaluations, shell_logs, training};
 
 /// Takes in a listing of the training folder.
 pub(super) fn training_folder(
@@ -176,6 +176,7 @@ fn take_renamed(
         .collect();
     let to = sighting.run.clone();
     world.rename_training(&from, &to, &run.logs);
+    evaluations::renamed(world, &from, &to);
     world.runs.insert(to.clone(), run);
     out.transaction.changes.push(Change::RunRenamed { from: from.clone(), to });
     Some(from)
@@ -288,5 +289,6 @@ pub(super) fn first_scan_done(world: &mut World, now: Moment, out: &mut Decision
         out.transaction.changes.push(Change::FirstScanEnded);
     }
     world.first_scan_done = true;
+    evaluations::relink(world, now, out);
     training::judge_all(world, now, out);
 }

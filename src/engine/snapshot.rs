@@ -20,7 +20,7 @@ use crate::schedule::queue::{self, Candidate};
 use super::dispatch::{Turn, candidate, turn};
 use super::log::Log;
 use super::world::{Run, World};
-use super::{absence, alert_queue, training, training_progress};
+use super::{absence, alert_queue, evaluations, training, training_progress};
 
 /// A queue is shown to people; more entries than this are only counted.
 const SHOWN_QUEUE: usize = 200;
@@ -71,6 +71,7 @@ pub fn snapshot_after(before: &Status, world: &World, now: Moment) -> Status {
         paused: world.paused.map(|since| since.whole_seconds().to_string()),
         queue: queue_entries(world, now),
         unlinked_logs: unlinked_logs(world),
+        unlinked_reports: evaluations::unlinked(world),
         running: world.running.iter().map(running).collect(),
         documents: world.documents.clone(),
         watch,
@@ -134,6 +135,7 @@ fn problems(world: &World, now: Moment) -> Vec<String> {
     problems.extend(unreadable);
     problems.extend(super::failures::problems(world));
     problems.extend(world.shell_log_problems.iter().cloned());
+    problems.extend(world.evaluations.problems.iter().cloned());
     for (id, run) in &world.runs {
         for (name, present) in &run.present {
             match &present.condition {
@@ -230,6 +232,7 @@ fn run_status(world: &World, id: &RunId, run: &Run) -> RunStatus {
         shell_log: newest_log.or_else(|| run.facts().shell_log),
         wandb_url: run.facts().wandb_url,
         failure_notes: run.notes.values().map(|file| note_path(world, file)).collect(),
+        scores: evaluations::scores(world, id),
         incomplete: incomplete(run, world.now),
     }
 }

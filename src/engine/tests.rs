@@ -2,6 +2,7 @@
 
 mod alerts;
 mod commands;
+mod evaluations;
 mod failures;
 mod training;
 

@@ -22,6 +22,7 @@ use crate::schedule::command::Rejected;
 use crate::settings::Settings;
 
 use super::alerts::Alerts;
+use super::evaluations::Evaluations;
 use super::log::Log;
 use super::shell_logs;
 
@@ -75,6 +76,7 @@ pub struct World {
     pub(crate) restless_looked_at: Option<Moment>,
     /// Whether all shell logs that were there at the start are read.
     pub(crate) shell_logs_read: bool,
+    pub(crate) evaluations: Evaluations,
     pub(crate) documents: DocumentsState,
     pub(crate) alerts: Alerts,
     pub(crate) watch: WatchStatus,
@@ -261,6 +263,7 @@ impl World {
             restless: BTreeSet::new(),
             restless_looked_at: None,
             shell_logs_read: false,
+            evaluations: Evaluations::remembered(memory.evaluations),
             documents: DocumentsState::default(),
             alerts: Alerts::remembered(memory.troubles, memory.alerts),
             watch: WatchStatus::default(),

@@ -6,6 +6,7 @@ use jiff::civil::{Date, DateTime};
 use serde::{Deserialize, Serialize};
 
 use super::ids::{CheckpointName, Digest, RunId};
+use super::time::Moment;
 
 /// Harmonic mean of precision and recall, 0 to 1.
 pub const F1: &str = "f1";
@@ -91,6 +92,37 @@ pub struct EvaluationSighting {
     pub digest: Digest,
     /// When the newest of them was written.
     pub modified: jiff::Timestamp,
+}
+
+/// A person went past a gate, and said why.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateOverride {
+    /// What it is known by: no other has the same.
+    pub name: String,
+    /// What was done all the same: `evaluate`.
+    pub action: String,
+    /// Of which run.
+    pub run: RunId,
+    /// What the gate says, in one line.
+    pub verdict: String,
+    /// The person's reason.
+    pub reason: String,
+    /// When.
+    pub time: Moment,
+}
+
+/// What looking at evaluations tells.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EvaluationNews {
+    /// A gate was overridden. Told before the reports that came of it.
+    Overridden(Box<GateOverride>),
+    /// A report's files are new, or hold something else than before.
+    Seen(Box<EvaluationSighting>),
+    /// All reports that were there at the start were told.
+    AllRead,
+    /// What is wrong with the reports' folder, in place of what was wrong before; each a sentence
+    /// that says what to do.
+    Problems(Vec<String>),
 }
 
 impl EvaluationReport {

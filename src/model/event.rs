@@ -167,6 +167,28 @@ pub enum Happening {
         #[serde(default)]
         line: Option<u64>,
     },
+    /// An evaluation report was read, or says something else than before.
+    Evaluated {
+        /// The name that its files share.
+        report: String,
+        /// The task, as its program calls it.
+        task: String,
+        /// What its score measures.
+        metric: Option<String>,
+        /// The score that stands for the task.
+        score: Option<f64>,
+        /// What is wrong with it, and why it belongs to no run, if it does not.
+        problems: Vec<String>,
+    },
+    /// A person went past a gate.
+    GateOverridden {
+        /// What was done all the same.
+        action: String,
+        /// What the gate says.
+        verdict: String,
+        /// The person's reason.
+        reason: String,
+    },
     /// Watching works, but worse than it should.
     WatchDegraded {
         /// Why, and what to do.
@@ -204,6 +226,8 @@ impl Happening {
             Self::FailureNoted { .. } => "failure_noted",
             Self::DocumentHeld { .. } => "document_held",
             Self::TrainingFailure { .. } => "training_failure",
+            Self::Evaluated { .. } => "evaluated",
+            Self::GateOverridden { .. } => "gate_overridden",
             Self::WatchDegraded { .. } => "watch_degraded",
             Self::Rescan { .. } => "rescan",
         }

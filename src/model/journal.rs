@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::alert::{QueuedAlert, ReceiverKey, Trouble};
 use super::analysis::FailureClass;
 use super::checkpoint::CompleteCheckpoint;
+use super::evaluation::{GateOverride, KnownEvaluation};
 use super::event::NewEvent;
 use super::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, RunId};
 use super::observation::{DocumentEdit, Observation};
@@ -115,6 +116,12 @@ pub enum Change {
     TroubleBegan(Trouble, Option<CheckpointName>),
     /// Trouble has ended.
     TroubleEnded(Trouble),
+    /// An evaluation report is known from now on. Replaces what was known of it.
+    Evaluated(Box<KnownEvaluation>),
+    /// Evaluation reports were looked for once: from now on every new one is one of today.
+    EvaluationsLooked,
+    /// A person went past a gate.
+    GateOverridden(Box<GateOverride>),
     /// A program rejected a model type; forgotten when the program's protocol changes.
     ModelTypeRejected {
         /// The rejected type.
@@ -288,8 +295,21 @@ pub struct Memory {
     pub alerts: Vec<QueuedAlert>,
     /// Trouble that was alerted and has not ended, and the checkpoint that it was seen at.
     pub troubles: Vec<(Trouble, Option<CheckpointName>)>,
+    /// What is known of evaluations.
+    pub evaluations: EvaluationMemory,
     /// Rejected model types: type, protocol.
     pub rejected_model_types: Vec<(String, String)>,
+}
+
+/// What a journal remembers of evaluations.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct EvaluationMemory {
+    /// All reports.
+    pub reports: Vec<KnownEvaluation>,
+    /// Where people went past a gate, oldest first.
+    pub overrides: Vec<GateOverride>,
+    /// Whether reports were ever looked for.
+    pub looked: bool,
 }
 
 /// A checkpoint's content as the journal knows it.

@@ -27,6 +27,8 @@ pub struct Status {
     pub queue: Vec<QueueEntry>,
     /// Shell logs that belong to no run, the newest first, at most twenty.
     pub unlinked_logs: Vec<UnlinkedLog>,
+    /// Evaluation reports that belong to no run, the newest first, at most twenty.
+    pub unlinked_reports: Vec<UnlinkedReport>,
     /// The running analyses.
     pub running: Vec<RunningAnalysis>,
     /// Documents pending or held.
@@ -88,8 +90,32 @@ pub struct RunStatus {
     pub wandb_url: Option<String>,
     /// Failure notes, relative to the root.
     pub failure_notes: Vec<String>,
+    /// The newest scores of its evaluations: of the final model, else of the highest step.
+    pub scores: Vec<ScoreStatus>,
     /// Checkpoints that are not complete: name and what is missing, at most ten.
     pub incomplete: Vec<(String, String)>,
+}
+
+/// The score of one task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ScoreStatus {
+    /// The task, as its program calls it.
+    pub task: String,
+    /// What it measures.
+    pub metric: String,
+    /// The score, finite.
+    pub score: f64,
+    /// The report that it is from.
+    pub report: String,
+}
+
+/// An evaluation report that belongs to no run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnlinkedReport {
+    /// Its name.
+    pub report: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A shell log that belongs to no run.

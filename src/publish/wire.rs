@@ -19,7 +19,7 @@ pub use command::Command;
 pub use event::{Event, Happened};
 pub use status::{
     Analysis, CheckpointCounts, Daemon, Documents, Gpu, Held, Host, Incomplete, Metrics, Queued,
-    RecentMetric, Run, Running, Status, TrajectoryPoint, UnlinkedLog, Watch,
+    RecentMetric, Run, Running, Score, Status, TrajectoryPoint, UnlinkedLog, UnlinkedReport, Watch,
 };
 
 use crate::model::command::Answer;

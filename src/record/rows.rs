@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::journal::CommitError;
-use super::{alert_rows, log_rows};
+use super::{alert_rows, evaluation_rows, log_rows};
 use crate::model::event::{NewEvent, StoredEvent};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
 use crate::model::journal::{Change, KnownCheckpoint, KnownRun, Memory, Standing};
@@ -71,6 +71,9 @@ pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<
         Change::AlertEnded { receiver, id } => alert_rows::forget(sql, receiver, id),
         Change::TroubleBegan(trouble, checkpoint) => alert_rows::begin(sql, trouble, *checkpoint),
         Change::TroubleEnded(trouble) => alert_rows::end(sql, trouble),
+        Change::Evaluated(known) => evaluation_rows::write(sql, known),
+        Change::EvaluationsLooked => write_fact(sql, "evaluations", Some("looked")),
+        Change::GateOverridden(one) => evaluation_rows::write_override(sql, one),
         Change::ModelTypeRejected { model_type, protocol } => {
             sql.execute(
                 "INSERT INTO rejected_model_types (model_type, protocol) VALUES (?1, ?2)
@@ -253,6 +256,7 @@ fn rename_run(sql: &SqlTransaction<'_>, from: &RunId, to: &RunId) -> Result<(), 
     sql.execute("UPDATE shell_logs SET run = ?2 WHERE run = ?1", ids)?;
     sql.execute("UPDATE OR REPLACE run_states SET run = ?2 WHERE run = ?1", ids)?;
     sql.execute("UPDATE OR REPLACE troubles SET run = ?2 WHERE run = ?1", ids)?;
+    evaluation_rows::rename(sql, from, to)?;
     Ok(())
 }
 
@@ -378,6 +382,7 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
         })?,
         alerts: alert_rows::alerts(&read)?,
         troubles: alert_rows::troubles(&read)?,
+        evaluations: evaluation_rows::memory(&read)?,
         rejected_model_types: rows(
             &read,
             "rejected_model_types",

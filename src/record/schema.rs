@@ -175,6 +175,25 @@ CREATE TABLE troubles (
     PRIMARY KEY (run, cause)
 ) STRICT, WITHOUT ROWID;
 ",
+    r"
+-- One row for each task of each evaluation report; `run` is empty where it belongs to none.
+CREATE TABLE evaluations (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL,
+    task TEXT NOT NULL,
+    run TEXT,
+    body TEXT NOT NULL,
+    UNIQUE (name, task)
+) STRICT;
+
+-- Where a person went past a gate; `name` is that of the file that told of it.
+CREATE TABLE overrides (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    run TEXT NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+",
 ];
 
 /// Returns the version that [`MIGRATIONS`] lead to.

@@ -8,7 +8,7 @@ use crate::cli::terminal::{
 };
 use crate::model::measurement::{EMBEDDING_WEIGHT_RANK, Verdict};
 use crate::model::time::Moment;
-use crate::publish::wire::{Metrics, Run};
+use crate::publish::wire::{Metrics, Run, Score};
 
 /// How many runs have a row of their own.
 const SHOWN_RUNS: usize = 10;
@@ -258,6 +258,9 @@ fn details(run: &Run) -> Vec<Cell> {
     if let Some(metrics) = run.metrics.as_ref().map(metrics_text).filter(|text| !text.is_empty()) {
         lines.push((Tint::Plain, metrics));
     }
+    if !run.scores.is_empty() {
+        lines.push((Tint::Plain, scores_text(run)));
+    }
     if !run.eta_basis.is_empty() && !matches!(run.state.as_str(), "complete" | "failed") {
         lines.push((Tint::Dim, format!("end: {}", run.eta_basis)));
     }
@@ -266,6 +269,15 @@ fn details(run: &Run) -> Vec<Cell> {
         lines.push((Tint::Yellow, text));
     }
     lines
+}
+
+/// `scores: mrpc f1 0.822, stsb pearson 0.650`.
+fn scores_text(run: &Run) -> String {
+    let score = |one: &Score| {
+        let score = one.score.map_or_else(|| "--".to_owned(), |score| format!("{score:.3}"));
+        format!("{} {} {score}", one.task, one.metric)
+    };
+    format!("scores: {}", run.scores.iter().map(score).collect::<Vec<_>>().join(", "))
 }
 
 /// `loss 2.31, grad norm 1.2, learning rate 0.00027, eval loss 1.433`.

@@ -30,6 +30,7 @@ fn snapshot(runs: Vec<Run>) -> Status {
         },
         unlinked_logs: Vec::new(),
         queue: Vec::new(),
+        unlinked_reports: Vec::new(),
         running: Vec::new(),
         documents: Documents::default(),
         watch: Watch {

@@ -162,6 +162,28 @@ pub enum Happened {
         #[serde(default)]
         line: Option<u64>,
     },
+    /// An evaluation report was read, or says something else than before.
+    Evaluated {
+        /// The name that its files share.
+        report: String,
+        /// The task, as its program calls it.
+        task: String,
+        /// What its score measures; `null` if it holds none.
+        metric: Option<String>,
+        /// The score that stands for the task; `null` if it holds none.
+        score: Option<f64>,
+        /// What is wrong with it, and why it belongs to no run, if it does not.
+        problems: Vec<String>,
+    },
+    /// A person went past a gate.
+    GateOverridden {
+        /// What was done all the same.
+        action: String,
+        /// What the gate says.
+        verdict: String,
+        /// The person's reason.
+        reason: String,
+    },
     /// Watching works, but worse than it should.
     WatchDegraded {
         /// Why, and what to do.
@@ -198,6 +220,8 @@ impl Happened {
             Self::FailureNoted { .. } => "failure_noted",
             Self::DocumentHeld { .. } => "document_held",
             Self::TrainingFailure { .. } => "training_failure",
+            Self::Evaluated { .. } => "evaluated",
+            Self::GateOverridden { .. } => "gate_overridden",
             Self::WatchDegraded { .. } => "watch_degraded",
             Self::Rescan { .. } => "rescan",
             Self::Other(facts) => facts.get("kind").and_then(Value::as_str).unwrap_or("unknown"),
@@ -277,17 +301,14 @@ impl From<Happening> for Happened {
                 failing_checkpoints,
                 evidence,
                 conditions,
-            } => {
-                let class = class.as_str().to_owned();
-                Self::AnalysisFailed {
-                    class,
-                    attempt,
-                    retry_at,
-                    failing_checkpoints,
-                    evidence,
-                    conditions,
-                }
-            }
+            } => Self::AnalysisFailed {
+                class: class.as_str().to_owned(),
+                attempt,
+                retry_at,
+                failing_checkpoints,
+                evidence,
+                conditions,
+            },
             Model::Verdict { verdict, reasons, rank, measurement, concepts, hidden, threshold } => {
                 let (rank, threshold) = (rank.and_then(finite), threshold.and_then(finite));
                 Self::Verdict { verdict, reasons, rank, measurement, concepts, hidden, threshold }
@@ -297,6 +318,12 @@ impl From<Happening> for Happened {
             Model::DocumentHeld { document, reason } => Self::DocumentHeld { document, reason },
             Model::TrainingFailure { failure, evidence, log, line } => {
                 Self::TrainingFailure { failure, evidence, log, line }
+            }
+            Model::Evaluated { report, task, metric, score, problems } => {
+                Self::Evaluated { report, task, metric, score, problems }
+            }
+            Model::GateOverridden { action, verdict, reason } => {
+                Self::GateOverridden { action, verdict, reason }
             }
             Model::WatchDegraded { reason } => Self::WatchDegraded { reason },
             Model::Rescan { reason } => Self::Rescan { reason },

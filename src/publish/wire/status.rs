@@ -30,6 +30,8 @@ pub struct Status {
     pub queue: Vec<Queued>,
     /// Shell logs that belong to no run, the newest first, at most twenty.
     pub unlinked_logs: Vec<UnlinkedLog>,
+    /// Evaluation reports that belong to no run, the newest first, at most twenty.
+    pub unlinked_reports: Vec<UnlinkedReport>,
     /// The running analyses.
     pub running: Vec<Running>,
     /// Documents pending or held.
@@ -90,6 +92,8 @@ pub struct Run {
     pub wandb_url: Option<String>,
     /// Failure notes, relative to the root.
     pub failure_notes: Vec<String>,
+    /// The newest scores of its evaluations: of the final model, else of the highest step.
+    pub scores: Vec<Score>,
     /// Checkpoints that are not complete, at most ten.
     pub incomplete: Vec<Incomplete>,
 }
@@ -107,6 +111,30 @@ pub struct RecentMetric {
     pub source: MetricSource,
     /// Names and numbers; `null` for NaN and infinities.
     pub values: BTreeMap<String, Option<f64>>,
+}
+
+/// The score of one task.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Score {
+    /// The task, as its program calls it.
+    pub task: String,
+    /// What it measures: `f1`, `accuracy`, `pearson`, `spearman` or `matthews`.
+    pub metric: String,
+    /// The score, 0 to 1 or -1 to 1.
+    pub score: Option<f64>,
+    /// The report that it is from.
+    pub report: String,
+}
+
+/// An evaluation report that belongs to no run.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct UnlinkedReport {
+    /// Its name.
+    pub report: String,
+    /// Why.
+    pub reason: String,
 }
 
 /// A shell log that belongs to no run.

@@ -71,6 +71,18 @@ fn happenings_of_daemon_and_runs() -> Vec<Case> {
             log: Some(text("Cache/logs/shell_diffusion_20260223_203320.log")),
             line: Some(412),
         }),
+        at(Happening::Evaluated {
+            report: text("glue-mrpc-diffusion-42M-20260226_1012"),
+            task: text("mrpc"),
+            metric: Some(text("f1")),
+            score: Some(0.8217),
+            problems: Vec::new(),
+        }),
+        run(Happening::GateOverridden {
+            action: text("evaluate"),
+            verdict: text("fail: effective rank 7.3 is below 10.0"),
+            reason: text("a baseline for the paper"),
+        }),
         daemon(Happening::WatchDegraded { reason: text("no inotify watch is left") }),
         daemon(Happening::Rescan { reason: text("the event queue overflowed") }),
     ]
@@ -180,6 +192,12 @@ fn full_run() -> model::status::RunStatus {
         ],
         wandb_url: Some(text("https://wandb.ai/entity/MrCogito/runs/abc")),
         failure_notes: vec![text(NOTE)],
+        scores: vec![model::status::ScoreStatus {
+            task: text("mrpc"),
+            metric: text("f1"),
+            score: 0.8217,
+            report: text("glue-mrpc-diffusion-42M-20260226_1012"),
+        }],
         incomplete: vec![(text("checkpoint-6000"), text("no `trainer_state.json`"))],
     }
 }
@@ -195,6 +213,10 @@ fn full_status() -> model::status::Status {
         unlinked_logs: vec![model::status::UnlinkedLog {
             path: text("Cache/logs/shell_tsdae_20260223_203320.log"),
             reason: text("it names no run, and 2 fit by family and time"),
+        }],
+        unlinked_reports: vec![model::status::UnlinkedReport {
+            report: text("glue-mrpc-bert-66M-20260226_1012"),
+            reason: text("`bert-base-cased` names no run"),
         }],
         queue: vec![QueueEntry {
             run: RunId::new(RUN),
@@ -385,7 +407,7 @@ fn kinds_on_the_wire_are_the_models_kinds() {
         assert!(line.contains(&format!("\"kind\":\"{kind}\"")), "{line}");
         kinds.insert(kind);
     }
-    assert_eq!(kinds.len(), 19, "each kind once");
+    assert_eq!(kinds.len(), 21, "each kind once");
 }
 
 #[test]

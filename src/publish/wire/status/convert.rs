@@ -2,7 +2,8 @@
 
 use super::{
     Analysis, CheckpointCounts, Daemon, Documents, Gpu, Held, Host, Incomplete, Metrics, Queued,
-    Receiver, RecentMetric, Run, Running, Status, TrajectoryPoint, UnlinkedLog, Watch,
+    Receiver, RecentMetric, Run, Running, Score, Status, TrajectoryPoint, UnlinkedLog,
+    UnlinkedReport, Watch,
 };
 use crate::model::checkpoint::TrainingPoint;
 use crate::model::journal::{DocumentsState, HeldDocument};
@@ -20,6 +21,7 @@ impl From<&model::Status> for Status {
             paused: status.paused.clone(),
             queue: status.queue.iter().map(Queued::from).collect(),
             unlinked_logs: status.unlinked_logs.iter().map(UnlinkedLog::from).collect(),
+            unlinked_reports: status.unlinked_reports.iter().map(UnlinkedReport::from).collect(),
             running: status.running.iter().map(Running::from).collect(),
             documents: Documents::from(&status.documents),
             watch: Watch::from(&status.watch),
@@ -58,8 +60,23 @@ impl From<&model::RunStatus> for Run {
             shell_logs: run.shell_logs.clone(),
             wandb_url: run.wandb_url.clone(),
             failure_notes: run.failure_notes.clone(),
+            scores: run.scores.iter().map(Score::from).collect(),
             incomplete: run.incomplete.iter().map(incomplete).collect(),
         }
+    }
+}
+
+impl From<&model::ScoreStatus> for Score {
+    fn from(score: &model::ScoreStatus) -> Self {
+        let model::ScoreStatus { task, metric, score, report } = score.clone();
+        Self { task, metric, score: finite(score), report }
+    }
+}
+
+impl From<&model::UnlinkedReport> for UnlinkedReport {
+    fn from(unlinked: &model::UnlinkedReport) -> Self {
+        let model::UnlinkedReport { report, reason } = unlinked.clone();
+        Self { report, reason }
     }
 }
 

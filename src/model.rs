@@ -19,6 +19,7 @@ pub mod observation;
 pub mod secrets;
 pub mod shell_log;
 pub mod status;
+pub mod sync;
 pub mod time;
 pub mod training;
 

@@ -66,6 +66,8 @@ pub mod git;
 
 pub mod wandb;
 
+pub mod remote;
+
 pub mod daemon;
 
 pub mod cli;

@@ -20,6 +20,7 @@ mod report;
 mod row;
 mod shell;
 mod status;
+mod sync;
 mod tail;
 mod watch;
 
@@ -144,6 +145,8 @@ enum Command {
     Compare(compare::Arguments),
     /// Write the report of a run, with a plot of rank and loss over steps
     Report(report::Arguments),
+    /// Bring evaluation reports from another host, or to it, over ssh
+    Sync(sync::Arguments),
     /// Measure the concept embedding weights of a checkpoint, without Python
     Probe(probe::Arguments),
     /// Say what runscribe makes of a path, and why
@@ -204,6 +207,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         Command::Row(arguments) => row::run(&common, &arguments, &mut output),
         Command::Compare(arguments) => compare::run(&common, &arguments, &mut output),
         Command::Report(arguments) => report::run(&common, &arguments, &mut output),
+        Command::Sync(arguments) => sync::run(&common, &arguments, &mut output).await,
         Command::Probe(arguments) => probe::run(&arguments, &mut output),
         Command::Explain(arguments) => explain::run(&common, &arguments, &mut output),
         Command::Parse(arguments) => parse::run(&common, &arguments, &mut output),

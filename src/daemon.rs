@@ -27,6 +27,7 @@ mod run_facts;
 mod setup;
 mod signals;
 mod summary;
+pub mod sync;
 mod workers;
 
 use std::ffi::OsString;

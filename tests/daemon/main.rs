@@ -29,4 +29,5 @@ mod socket;
 mod state;
 mod supervision;
 mod support;
+mod sync;
 mod tail;

@@ -1,7 +1,10 @@
 //! Names of things: runs, checkpoints, digests and folder identities.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
 use std::str::FromStr;
+use std::sync::Arc;
 
 use jiff::civil::DateTime;
 use serde::{Deserialize, Serialize};
@@ -9,15 +12,16 @@ use serde::{Deserialize, Serialize};
 /// The name of a run's folder, such as `diffusion_H512L2C128D2_20260223_203349`.
 ///
 /// Source of the form: `<family>_H<hidden>L<layers>C<concepts>[D<decoder>]_<YYYYMMDD>_<HHMMSS>`,
-/// written by the watched project's trainers.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct RunId(String);
+/// written by the watched project's trainers. It stands in every event and beside every checkpoint,
+/// so all copies share one text.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Deserialize)]
+#[serde(from = "String")]
+pub struct RunId(Arc<str>);
 
 impl RunId {
     /// Wraps a folder name; any text is accepted, what is a run is decided by `recognize`.
     pub fn new(name: impl Into<String>) -> Self {
-        Self(name.into())
+        Self(name.into().into())
     }
 
     /// Returns the folder name.
@@ -45,6 +49,18 @@ impl RunId {
     /// Returns the run's start in local time, as its id states it.
     pub fn stamp(&self) -> Option<DateTime> {
         self.split_stamp().map(|(_, stamp)| stamp)
+    }
+}
+
+impl From<String> for RunId {
+    fn from(name: String) -> Self {
+        Self(name.into())
+    }
+}
+
+impl Serialize for RunId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -133,32 +149,98 @@ impl fmt::Display for CheckpointId {
     }
 }
 
+/// Letters of a content digest.
+const CONTENT_DIGEST: usize = 32;
+
 /// A content digest in lower-case hexadecimal.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct Digest(String);
+///
+/// Thousands are remembered, so one of the usual length needs no room elsewhere.
+#[derive(Clone, Deserialize)]
+#[serde(from = "String")]
+pub struct Digest(DigestText);
+
+#[derive(Clone)]
+enum DigestText {
+    /// ASCII letters only.
+    Content([u8; CONTENT_DIGEST]),
+    Other(Box<str>),
+}
 
 impl Digest {
     /// Prints bytes as lower-case hexadecimal.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
-        Self(bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+        let text: String =
+            bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect();
+        Self::from(text)
     }
 
     /// Wraps a digest that was stored as text.
     pub fn from_stored(text: impl Into<String>) -> Self {
-        Self(text.into())
+        Self::from(text.into())
     }
 
     /// Returns the hexadecimal text.
     pub fn as_str(&self) -> &str {
-        &self.0
+        match &self.0 {
+            // They are ASCII, so this is never the default.
+            DigestText::Content(letters) => str::from_utf8(letters).unwrap_or_default(),
+            DigestText::Other(text) => text,
+        }
+    }
+}
+
+impl From<String> for Digest {
+    fn from(text: String) -> Self {
+        let letters = <[u8; CONTENT_DIGEST]>::try_from(text.as_bytes());
+        Self(match letters {
+            Ok(letters) if letters.is_ascii() => DigestText::Content(letters),
+            _ => DigestText::Other(text.into()),
+        })
+    }
+}
+
+impl Serialize for Digest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl PartialEq for Digest {
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl Eq for Digest {}
+
+impl PartialOrd for Digest {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Digest {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.as_str().cmp(other.as_str())
+    }
+}
+
+impl Hash for Digest {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.as_str().hash(state);
+    }
+}
+
+impl fmt::Debug for Digest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_tuple("Digest").field(&self.as_str()).finish()
     }
 }
 
 impl fmt::Display for Digest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(&self.0)
+        formatter.write_str(self.as_str())
     }
 }
 
@@ -188,6 +270,38 @@ mod tests {
             assert_eq!(RunId::new(name).stamp(), None, "{name}");
             assert_eq!(RunId::new(name).base(), name);
         }
+    }
+
+    #[test]
+    fn digests_of_any_length_keep_their_text_and_order_by_it() {
+        let stored = [
+            "",
+            "0",
+            "00000000000000000000000000000000",
+            "0000000000000000000000000000000é",
+            "00ff",
+            "a",
+            "ffffffffffffffffffffffffffffffff",
+            "ffffffffffffffffffffffffffffffff0",
+        ];
+        let digests = stored.map(Digest::from_stored);
+        assert!(digests.is_sorted(), "{digests:?}");
+        for (text, digest) in stored.into_iter().zip(&digests) {
+            assert_eq!(digest.as_str(), text);
+            let json = serde_json::to_string(digest).unwrap();
+            assert_eq!(json, format!("\"{text}\""));
+            assert_eq!(serde_json::from_str::<Digest>(&json).unwrap(), *digest);
+        }
+        assert_eq!(Digest::from_bytes(&[0xab; 16]).as_str(), "ab".repeat(16));
+        assert_eq!(Digest::from_bytes(&[0x0f]).as_str(), "0f");
+    }
+
+    #[test]
+    fn copies_of_a_run_id_share_their_text() {
+        let run = RunId::new("x");
+        assert!(Arc::ptr_eq(&run.0, &run.clone().0));
+        assert_eq!(serde_json::to_string(&run).unwrap(), "\"x\"");
+        assert_eq!(serde_json::from_str::<RunId>("\"x\"").unwrap(), run);
     }
 
     #[test]

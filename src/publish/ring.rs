@@ -28,7 +28,7 @@ pub struct RingLimits {
 
 impl Default for RingLimits {
     fn default() -> Self {
-        Self { events: 4096, bytes: 4 * 1024 * 1024 }
+        Self { events: 4096, bytes: 1024 * 1024 }
     }
 }
 
@@ -64,11 +64,12 @@ impl Publisher {
     }
 
     pub(super) fn announce(&self, events: &[StoredEvent]) {
-        let entries: Vec<Entry> = events.iter().map(Entry::from).collect();
+        let entries: Vec<(u64, Entry)> =
+            events.iter().map(|stored| (stored.seq, Entry::from(stored))).collect();
         let head = {
             let mut ring = self.shared.ring.write().unwrap_or_else(PoisonError::into_inner);
-            for entry in entries {
-                ring.push(entry);
+            for (seq, entry) in entries {
+                ring.push(seq, entry);
             }
             ring.head
         };
@@ -117,7 +118,6 @@ pub(super) struct Page {
 
 #[derive(Debug)]
 struct Entry {
-    seq: u64,
     run: Option<RunId>,
     line: Box<str>,
 }
@@ -125,7 +125,7 @@ struct Entry {
 impl From<&StoredEvent> for Entry {
     fn from(stored: &StoredEvent) -> Self {
         let line = Message::Event(Box::new(Event::from(stored))).line().into_boxed_str();
-        Self { seq: stored.seq, run: stored.event.run.clone(), line }
+        Self { run: stored.event.run.clone(), line }
     }
 }
 
@@ -139,19 +139,19 @@ struct Ring {
 }
 
 impl Ring {
-    fn push(&mut self, entry: Entry) {
-        if entry.seq <= self.head {
-            warn!(seq = entry.seq, head = self.head, "event published twice, ignored");
+    fn push(&mut self, seq: u64, entry: Entry) {
+        if seq <= self.head {
+            warn!(seq, head = self.head, "event published twice, ignored");
             return;
         }
-        if entry.seq != self.head + 1 {
+        if seq != self.head + 1 {
             // Lines are found by position, so the ring must stay consecutive; what is between is
             // in the journal or nowhere, and clients ask there.
-            warn!(seq = entry.seq, head = self.head, "events were not published in sequence");
+            warn!(seq, head = self.head, "events were not published in sequence");
             self.entries.clear();
             self.bytes = 0;
         }
-        self.head = entry.seq;
+        self.head = seq;
         self.bytes += entry.line.len();
         self.entries.push_back(entry);
         self.shrink();
@@ -169,7 +169,7 @@ impl Ring {
         if after >= until {
             return Reading::UpToDate;
         }
-        let first = self.entries.front().map_or(self.head + 1, |entry| entry.seq);
+        let first = self.head + 1 - self.entries.len() as u64;
         if after + 1 < first {
             return Reading::Older { until: until.min(first - 1) };
         }
@@ -178,13 +178,13 @@ impl Ring {
         for entry in self.entries.range(position.min(self.entries.len())..) {
             let wanted = run.is_none_or(|run| entry.run.as_ref() == Some(run));
             let full = !page.bytes.is_empty() && page.bytes.len() + entry.line.len() > PAGE_BYTES;
-            if entry.seq > until || (wanted && full) {
+            if page.last >= until || (wanted && full) {
                 break;
             }
             if wanted {
                 page.bytes.extend_from_slice(entry.line.as_bytes());
             }
-            page.last = entry.seq;
+            page.last += 1;
         }
         Reading::Page(page)
     }

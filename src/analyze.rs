@@ -153,13 +153,13 @@ async fn carry_out(
     .map_err(|error| Stop::Disk(format!("cannot pin the checkpoint: {error}")))?;
     draft.conditions.push(pin.description.clone());
     unchanged(order, workshop, &pin).await?;
-    if let Some(twin) = &order.twin {
+    if let Some(observed) = order.twin.as_ref().and_then(|twin| twin.observation.as_ref()) {
         let reading = read_weights(order, &pin, workshop.nice, stop).await?;
-        let same = reading.sha256 == twin.weights_sha256;
+        let same = observed.weights_sha256.as_ref() == Some(&reading.sha256);
         draft.weights = Some(reading);
         if same {
             unchanged(order, workshop, &pin).await?;
-            return Ok(AnalysisResult::SameWeights(twin.name));
+            return Ok(AnalysisResult::SameWeights(observed.clone()));
         }
     }
     let files = blocking({

@@ -1,13 +1,11 @@
-//! Pure. The discipline of experiment tracking: what its files say, and what is wrong with them.
-
-pub mod scripts;
-//! Pure. The discipline of experiment tracking: what its documents say, how tags and commits are
-//! named, and what an edit of the documents looks like.
+//! Pure. The discipline of experiment tracking: what its documents and scripts say, how tags and
+//! commits are named, and what an edit of the documents looks like.
 
 mod words;
 
 pub mod changelog;
 pub mod conventions;
+pub mod scripts;
 pub mod todos;
 
 /// A name that a document mentions, and where.

@@ -28,6 +28,7 @@ mod setup;
 mod signals;
 mod summary;
 pub mod sync;
+mod twins;
 mod workers;
 
 use std::ffi::OsString;

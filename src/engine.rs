@@ -13,6 +13,7 @@ mod alert_conditions;
 mod alert_queue;
 mod alerts;
 mod commands;
+mod contents;
 mod dispatch;
 mod documents;
 mod evaluations;
@@ -21,6 +22,7 @@ mod log;
 mod log_explained;
 #[cfg(test)]
 pub(crate) mod memory_journal;
+mod observed;
 mod outcome;
 mod shell_logs;
 mod sightings;

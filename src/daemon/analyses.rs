@@ -10,6 +10,8 @@ use crate::analyze::child::Stop;
 use crate::analyze::{self, Workshop};
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, AnalysisResult, FailureClass};
 
+use super::twins;
+
 /// How long killed analyses are waited for: longer than the kernel needs, shorter than what is left
 /// of the daemon's stop.
 const KILL_LIMIT: Duration = Duration::from_secs(3);
@@ -30,8 +32,12 @@ impl Analyses {
 
     pub(super) fn start(&mut self, order: AnalysisOrder) {
         let (workshop, stop) = (self.workshop.clone(), self.stop.clone());
-        let work = Box::pin(analyze::run(order.clone(), workshop, stop));
-        let id = self.set.spawn(work).id();
+        let ordered = order.clone();
+        let work = async move {
+            let order = twins::recall(ordered, workshop.state.clone()).await;
+            analyze::run(order, workshop, stop).await
+        };
+        let id = self.set.spawn(Box::pin(work)).id();
         self.orders.insert(id, order);
     }
 

@@ -21,9 +21,10 @@ use super::{now, reading, report};
 /// Nothing is recorded of the run, or the log cannot be read or is in no state to be edited.
 pub fn row(settings: &Settings, run: &RunId) -> anyhow::Result<RowText> {
     let memory = reading::existing_memory(&settings.paths.state)?;
+    let observations = report::observations(&memory, run);
     let shared = Arc::new(settings.clone());
     let world = World::new(shared, memory, DaemonStatus::default(), now());
-    let Some(fills) = engine::row_fills(&world, run) else {
+    let Some(fills) = engine::row_fills(&world, run, &observations) else {
         bail!("nothing is recorded of a run `{run}`");
     };
     let log = replace::read(&settings.paths.experiment_log)?;

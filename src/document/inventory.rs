@@ -330,7 +330,7 @@ mod tests {
         assert_eq!(first.cell(RunColumn::GitTag).unwrap().text, "train/a");
         let link = &first.cell(RunColumn::WandbLink).unwrap().links;
         assert_eq!(*link, ["https://wandb.ai/e/p/runs/x"]);
-        assert_eq!((first.cells[4].text.as_str(), first.cells[4].column), ("x|y", None));
+        assert_eq!(first.cell(RunColumn::GlueScores).unwrap().text, "x|y");
         assert_eq!((rows[1].run.clone(), rows[1].name.as_str()), (None, "old model"));
         assert!(rows[1].cells.len() == 5 && rows[1].cells[4].is_empty);
     }

@@ -6,10 +6,10 @@ use crate::model::command::{Answer, Order, Whom};
 use crate::model::ids::{CheckpointId, Digest, RunId};
 use crate::model::journal::{Change, Standing};
 use crate::model::numbers::counted;
-use crate::model::observation::{Observation, ObservationOutcome};
 use crate::model::time::Moment;
 
 use super::dispatch::{Turn, turn};
+use super::observed::{Observed, Outcome};
 use super::world::World;
 use super::{Decisions, Effect};
 
@@ -40,9 +40,9 @@ pub(super) fn carry_out(
 /// Returns the content that a person asked for first and that can be analyzed now.
 pub(super) fn first_asked(world: &World, now: Moment) -> Option<(CheckpointId, Digest)> {
     let is_ready = |(checkpoint, digest): &&(CheckpointId, Digest)| {
-        let content = world.content(checkpoint, digest);
+        let is_ready = |owed| matches!(turn(world, checkpoint, owed, now), Turn::Ready);
         world.pending.contains(&(checkpoint.clone(), digest.clone()))
-            && content.is_some_and(|one| matches!(turn(world, checkpoint, one, now), Turn::Ready))
+            && world.owed(checkpoint, digest).is_some_and(|content| is_ready(content.owed))
     };
     world.asked.iter().find(is_ready).cloned()
 }
@@ -80,7 +80,7 @@ fn checkpoints(count: usize) -> String {
 fn analyze(world: &mut World, checkpoint: &CheckpointId, out: &mut Decisions) -> Answer {
     let digest = on_disk(world, checkpoint, out)?;
     refuse_running(world, checkpoint, &digest)?;
-    match world.content(checkpoint, &digest).map(|content| content.standing.clone()) {
+    match world.standing(checkpoint, &digest).cloned() {
         None => return Err(format!("{checkpoint} has just appeared; ask again")),
         Some(Standing::Observed) => return Err(observed(world, checkpoint, &digest)),
         Some(Standing::Waiting { .. } | Standing::Listed | Standing::Gone) => {
@@ -89,8 +89,8 @@ fn analyze(world: &mut World, checkpoint: &CheckpointId, out: &mut Decisions) ->
         Some(Standing::Pending | Standing::Started { .. }) => {}
     }
     let waits = world
-        .content(checkpoint, &digest)
-        .map(|content| turn(world, checkpoint, content, world.now));
+        .owed(checkpoint, &digest)
+        .map(|content| turn(world, checkpoint, content.owed, world.now));
     let asked = (checkpoint.clone(), digest);
     world.asked.retain(|other| *other != asked);
     world.asked.insert(0, asked);
@@ -111,10 +111,10 @@ fn unless_paused(world: &World) -> String {
 fn retry(world: &mut World, checkpoint: &CheckpointId, out: &mut Decisions) -> Answer {
     let digest = on_disk(world, checkpoint, out)?;
     refuse_running(world, checkpoint, &digest)?;
-    let Some(content) = world.content(checkpoint, &digest) else {
+    let Some(standing) = world.standing(checkpoint, &digest) else {
         return Err(format!("{checkpoint} has just appeared; ask again"));
     };
-    match content.standing {
+    match standing {
         Standing::Listed | Standing::Gone => {
             let run = &checkpoint.run;
             let adopt = format!("`runscribe adopt {run}` has its run analyzed");
@@ -123,15 +123,15 @@ fn retry(world: &mut World, checkpoint: &CheckpointId, out: &mut Decisions) -> A
         Standing::Waiting { .. } => start_over(world, checkpoint, &digest, out),
         Standing::Observed if failed_for_good(world, checkpoint, &digest) => {
             let (checkpoint, digest) = (checkpoint.clone(), digest);
-            forget_interruptions(world, &checkpoint, &digest);
             world.stand(&checkpoint, &digest, Standing::Pending);
             out.transaction.changes.push(Change::Reopened { checkpoint, digest });
         }
         Standing::Observed => return Err(observed(world, checkpoint, &digest)),
         Standing::Pending | Standing::Started { .. } => {
-            let reason = match turn(world, checkpoint, content, world.now) {
-                Turn::Waits(reason) => reason,
-                Turn::Ready => "its turn comes".to_owned(),
+            let content = world.owed(checkpoint, &digest);
+            let reason = match content.map(|one| turn(world, checkpoint, one.owed, world.now)) {
+                Some(Turn::Waits(reason)) => reason,
+                Some(Turn::Ready) | None => "its turn comes".to_owned(),
             };
             return Ok(format!("{checkpoint} is queued already: {reason}"));
         }
@@ -171,14 +171,14 @@ fn newest_observation<'a>(
     world: &'a World,
     checkpoint: &CheckpointId,
     digest: &Digest,
-) -> Option<&'a Observation> {
+) -> Option<&'a Observed> {
     let run = world.runs.get(&checkpoint.run)?;
-    let is_it = |one: &&Observation| one.checkpoint == *checkpoint && one.digest == *digest;
+    let is_it = |one: &&Observed| one.name == checkpoint.name && one.digest == *digest;
     run.observations.iter().rev().find(is_it)
 }
 
 fn failed_for_good(world: &World, checkpoint: &CheckpointId, digest: &Digest) -> bool {
-    newest_observation(world, checkpoint, digest).is_some_and(|one| one.judgment().is_none())
+    newest_observation(world, checkpoint, digest).is_some_and(|one| one.verdict().is_none())
 }
 
 /// Says what is known of a content that is not analyzed again.
@@ -187,13 +187,12 @@ fn observed(world: &World, checkpoint: &CheckpointId, digest: &Digest) -> String
         return format!("the row of {checkpoint} stood in the log before the journal began");
     };
     let at = observation.time.table_form();
-    match &observation.outcome {
-        ObservationOutcome::Judged(judgment) => format!(
-            "{checkpoint} was analyzed at {at}, verdict {}; `runscribe analyze` with its path \
-             measures it again and records nothing",
-            judgment.verdict
+    match observation.outcome {
+        Outcome::Judged(verdict) => format!(
+            "{checkpoint} was analyzed at {at}, verdict {verdict}; `runscribe analyze` with its \
+             path measures it again and records nothing"
         ),
-        ObservationOutcome::AnalysisFailed { class, .. } => format!(
+        Outcome::Failed(class) => format!(
             "the analysis of {checkpoint} failed for good at {at} ({}); `runscribe queue retry {} \
              {}` tries it again",
             class.as_str(),
@@ -210,9 +209,7 @@ fn start_over(world: &mut World, checkpoint: &CheckpointId, digest: &Digest, out
 }
 
 fn forget_interruptions(world: &mut World, checkpoint: &CheckpointId, digest: &Digest) {
-    if let Some(content) = world.run_mut(&checkpoint.run).content_mut(checkpoint.name, digest) {
-        content.interruptions = 0;
-    }
+    world.run_mut(&checkpoint.run).contents.forget_interruptions(checkpoint.name, digest);
 }
 
 fn adopt_all(world: &mut World, out: &mut Decisions) -> String {

@@ -9,7 +9,8 @@ use crate::model::time::Moment;
 use crate::schedule::command;
 use crate::schedule::queue::{self, Candidate};
 
-use super::world::{Content, Run, Running, World};
+use super::contents::{Owed, OwedContent};
+use super::world::{Run, Running, World};
 use super::{Decisions, Effect, commands};
 
 /// Whether a content can be analyzed now.
@@ -63,7 +64,7 @@ fn next(world: &World, now: Moment) -> Option<(CheckpointId, Digest)> {
     }
     let ready = world.pending.iter().filter_map(|(checkpoint, digest)| {
         let (candidate, content) = candidate(world, checkpoint, digest)?;
-        matches!(turn(world, checkpoint, content, now), Turn::Ready).then_some(candidate)
+        matches!(turn(world, checkpoint, content.owed, now), Turn::Ready).then_some(candidate)
     });
     // A final model whose twin still has to be measured lends that twin its place.
     let first = queue::first(&ready.collect::<Vec<_>>())?;
@@ -75,21 +76,16 @@ pub(super) fn candidate<'world>(
     world: &'world World,
     checkpoint: &'world CheckpointId,
     digest: &'world Digest,
-) -> Option<(Candidate<'world>, &'world Content)> {
+) -> Option<(Candidate<'world>, OwedContent<'world>)> {
     let run = world.runs.get(&checkpoint.run)?;
-    let content = run.content(checkpoint.name, digest)?;
-    let first_complete = content.first_complete.timestamp();
+    let content = run.contents.owed(checkpoint.name, digest)?;
+    let first_complete = content.first_complete;
     let is_newest = run.newest_step() == Some(checkpoint.name);
     Some((Candidate { checkpoint, digest, first_complete, is_newest }, content))
 }
 
 /// Says whether a pending content can be analyzed now, or what it waits for.
-pub(super) fn turn(
-    world: &World,
-    checkpoint: &CheckpointId,
-    content: &Content,
-    now: Moment,
-) -> Turn {
+pub(super) fn turn(world: &World, checkpoint: &CheckpointId, content: &Owed, now: Moment) -> Turn {
     let waits = |reason: &str| Turn::Waits(reason.to_owned());
     let Some(run) = world.runs.get(&checkpoint.run) else { return waits("its run is unknown") };
     if world.is_running(checkpoint, &content.complete.digest) {
@@ -127,38 +123,30 @@ fn twin_owed(
     world: &World,
     run: &Run,
     checkpoint: &CheckpointId,
-    content: &Content,
+    content: &Owed,
 ) -> Option<CheckpointName> {
     if checkpoint.name != CheckpointName::Final {
         return None;
     }
-    let owed = |name: &CheckpointName, other: &Content| {
-        let id = CheckpointId { run: checkpoint.run.clone(), name: *name };
-        other.complete.weights_digest == content.complete.weights_digest
-            && run.present_complete(*name).is_some_and(|on| on.digest == other.complete.digest)
-            && matches!(turn_of_step(world, &id, other), Owed::Soon)
+    let comes_soon = |other: &OwedContent<'_>| {
+        let OwedContent { name, owed, .. } = *other;
+        let id = CheckpointId { run: checkpoint.run.clone(), name };
+        owed.complete.weights_digest == content.complete.weights_digest
+            && run.present_complete(name).is_some_and(|on| on.digest == owed.complete.digest)
+            && is_running_or_ready(world, &id, owed)
     };
     run.contents
-        .iter()
-        .filter(|(name, _)| **name != CheckpointName::Final)
-        .find_map(|(name, others)| others.iter().any(|other| owed(name, other)).then_some(*name))
+        .all_owed()
+        .filter(|other| other.name != CheckpointName::Final)
+        .find(comes_soon)
+        .map(|other| other.name)
 }
 
-enum Owed {
-    /// It is running or can be started.
-    Soon,
-    /// It failed, was observed, or waits for something.
-    No,
-}
-
-fn turn_of_step(world: &World, id: &CheckpointId, content: &Content) -> Owed {
-    let running = world.running.iter().any(|one| one.checkpoint == *id);
-    let pending = matches!(content.standing, Standing::Pending | Standing::Started { .. });
-    if running || (pending && matches!(turn(world, id, content, world.now), Turn::Ready)) {
-        Owed::Soon
-    } else {
-        Owed::No
-    }
+/// Whether it runs or can be started, and does not wait for anything.
+fn is_running_or_ready(world: &World, id: &CheckpointId, content: &Owed) -> bool {
+    let is_pending = matches!(content.standing, Standing::Pending | Standing::Started { .. });
+    world.running.iter().any(|one| one.checkpoint == *id)
+        || (is_pending && matches!(turn(world, id, content, world.now), Turn::Ready))
 }
 
 fn start(
@@ -169,9 +157,9 @@ fn start(
     out: &mut Decisions,
 ) -> bool {
     let Some(order) = order(world, checkpoint, digest) else { return false };
-    let Some(content) = world.content(checkpoint, digest) else { return false };
-    let (attempt, interruptions) = (order.attempt, content.interruptions);
-    let failing_since = match content.standing {
+    let Some(content) = world.owed(checkpoint, digest) else { return false };
+    let (attempt, interruptions) = (order.attempt, content.owed.interruptions);
+    let failing_since = match content.owed.standing {
         Standing::Waiting { since, .. } => Some(since),
         _ => None,
     };
@@ -201,7 +189,7 @@ fn start(
 fn order(world: &World, checkpoint: &CheckpointId, digest: &Digest) -> Option<AnalysisOrder> {
     let run = world.runs.get(&checkpoint.run)?;
     let present = run.present.get(&checkpoint.name)?;
-    let content = run.content(checkpoint.name, digest)?;
+    let content = run.contents.owed(checkpoint.name, digest)?.owed;
     let config = &content.complete.config;
     let settings = &world.settings.analysis;
     let program =
@@ -223,19 +211,14 @@ fn order(world: &World, checkpoint: &CheckpointId, digest: &Digest) -> Option<An
 }
 
 /// Returns an observed checkpoint of the run whose weights may be those of this final model.
-fn twin(run: &Run, checkpoint: &CheckpointId, content: &Content) -> Option<Twin> {
+fn twin(run: &Run, checkpoint: &CheckpointId, content: &Owed) -> Option<Twin> {
     if checkpoint.name != CheckpointName::Final {
         return None;
     }
-    let fits = |observation: &&crate::model::observation::Observation| {
-        observation.checkpoint.name != CheckpointName::Final
-            && observation.judgment().is_some()
-            && observation.weights_digest == content.complete.weights_digest
-            && observation.config == content.complete.config
-    };
-    let observation = run.observations.iter().rev().find(fits)?;
-    Some(Twin {
-        name: observation.checkpoint.name,
-        weights_sha256: observation.weights_sha256.clone()?,
-    })
+    let digest = &content.complete.weights_digest;
+    let mut newest_first = run.observations.iter().rev();
+    let observed = newest_first.find(|one| {
+        one.name != CheckpointName::Final && one.verdict().is_some() && one.may_have_weights(digest)
+    })?;
+    Some(Twin { name: observed.name, time: observed.time, observation: None })
 }

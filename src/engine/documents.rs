@@ -5,9 +5,8 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::document::{Links, cells, note};
 use crate::model::checkpoint::{Condition, ModelConfig, RunSighting};
-use crate::model::ids::{CheckpointId, CheckpointName, RunId};
+use crate::model::ids::{CheckpointId, RunId};
 use crate::model::journal::{Change, FoundFacts, RunFacts};
-use crate::model::measurement::{GLOBAL_EFFECTIVE_RANK, Verdict};
 use crate::model::observation::{CellFill, DocumentEdit, Observation, RunColumn};
 use crate::model::shell_log::{LogMetric, LogMetricKind};
 use crate::model::time::Moment;
@@ -36,29 +35,30 @@ fn date_fill(run: &RunId, first_seen: Moment) -> CellFill {
     CellFill { column: RunColumn::Date, value: stamped.unwrap_or_else(|| first_seen.date_form()) }
 }
 
-/// Returns all that is known for the cells of a run's row; `None` for a run that is not known.
-pub fn row_fills(world: &World, id: &RunId) -> Option<Vec<CellFill>> {
+/// Returns all that is known for the cells of a run's row; `None` for a run that is not known. Its
+/// observations are given whole, oldest first.
+pub fn row_fills(world: &World, id: &RunId, observations: &[Observation]) -> Option<Vec<CellFill>> {
     let run = world.runs.get(id)?;
     let first_seen = run.known.as_ref().map_or(world.now, |known| known.first_seen);
-    let newest = run.observations.last();
-    let seen = run.contents.values().flatten().map(|content| &content.complete.config).next();
-    let architecture = newest.map(|newest| &newest.config).or(seen).and_then(architecture_fill);
+    let owed = run.contents.all_owed().next().map(|content| &content.owed.complete.config);
+    let config = observations.last().map(|newest| &newest.config).or(owed);
+    let architecture = config.and_then(architecture_fill);
     let (speed, loss) = training::results(world, id).unwrap_or_default();
     let mut fills = vec![date_fill(id, first_seen)];
     fills.extend(architecture);
     fills.extend(facts_fills(&run.facts()));
     fills.extend(speed.and_then(cells::speed_fill));
     fills.extend(loss.and_then(cells::loss_fill));
-    fills.extend(result_fills(run));
-    fills.extend(first_failure(world, run));
+    fills.extend(run.observations.result_fills());
+    fills.extend(first_failure(world, run, observations));
     Some(fills)
 }
 
 /// The conclusion that the first failed observation came to, if a note was written about it.
-fn first_failure(world: &World, run: &Run) -> Option<CellFill> {
-    let failed = |one: &Observation| Some((one.judgment()?.failure_kind.clone()?, one.clone()));
-    let (kind, observation) = run.observations.iter().find_map(failed)?;
-    cells::conclusion_fill(&observation, run.notes.get(&kind)?, &links(world))
+fn first_failure(world: &World, run: &Run, observations: &[Observation]) -> Option<CellFill> {
+    let failed = |one: &'_ Observation| one.judgment().and_then(|one| one.failure_kind.clone());
+    let (first, kind) = observations.iter().find_map(|one| Some((one, failed(one)?)))?;
+    cells::conclusion_fill(first, run.notes.get(&kind)?, &links(world))
 }
 
 /// The cells of what a run's own files say of it.
@@ -171,7 +171,7 @@ pub(super) fn observed(
         out.transaction.documents.push(DocumentEdit::ObservationRow(row));
     }
     let id = observation.checkpoint.run.clone();
-    let fills = result_fills(world.run_mut(&id));
+    let fills = world.run_mut(&id).observations.result_fills();
     if !fills.is_empty() {
         run_row(world, &id, fills, out);
     }
@@ -182,27 +182,6 @@ pub(super) fn observed(
     if facts.git_commit.is_none() {
         out.effects.push(Effect::ReadRunFacts(id));
     }
-}
-
-/// The rank and loss of the final model, else of the highest step that was analyzed.
-fn result_fills(run: &Run) -> Vec<CellFill> {
-    let believed = |observation: &&Observation| {
-        let judgment = observation.judgment();
-        judgment.is_some_and(|judgment| {
-            let measured = judgment.rank.as_ref();
-            judgment.verdict != Verdict::Unknown
-                && measured.is_some_and(|rank| rank.measurement == GLOBAL_EFFECTIVE_RANK)
-        })
-    };
-    let newest = |one: &&Observation| (one.checkpoint.name, one.time);
-    let measured = run.observations.iter().filter(believed).max_by_key(newest);
-    let trained = run
-        .observations
-        .iter()
-        .filter(|observation| observation.checkpoint.name != CheckpointName::Final)
-        .max_by_key(newest);
-    let loss = trained.and_then(cells::task_loss_fill);
-    measured.and_then(cells::effective_rank_fill).into_iter().chain(loss).collect()
 }
 
 /// The first failing observation of a kind makes one note; later ones are observations like any
@@ -220,7 +199,7 @@ fn failure_note(world: &mut World, observation: &Observation, now: Moment, out: 
     let file = note::note_file(&id, now, &kind);
     let facts = note::NoteFacts {
         observation,
-        trajectory: &run.observations,
+        trajectory: &run.observations.trajectory(&id),
         files: run.facts().into(),
         evidence,
     };

@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::model::analysis::FailureClass;
 use crate::model::ids::CheckpointName;
 use crate::model::journal::Standing;
-use crate::model::observation::{Observation, ObservationOutcome};
 
+use super::observed::{Observed, Outcome};
 use super::world::{Run, World};
 
 /// Returns the checkpoints of a run whose analysis failed in this way and has not succeeded since,
@@ -26,7 +26,9 @@ pub(super) fn problems(world: &World) -> Vec<String> {
     let mut problems = Vec::new();
     for (id, run) in &world.runs {
         let retried = with_retries.contains(id).then(|| waiting(run)).into_iter().flatten();
-        let newest = run.observations.last().and_then(failure_of);
+        let newest = run.observations.newest().and_then(failure_of);
+        let evidence = run.observations.evidence();
+        let newest = newest.map(|failure| Failure { evidence, ..failure });
         let mut last_of_class = BTreeMap::new();
         for failure in newest.into_iter().chain(retried) {
             last_of_class.insert(failure.class, failure);
@@ -57,11 +59,9 @@ struct Failure<'a> {
 
 /// Returns the failures that are tried again, by step.
 fn waiting(run: &Run) -> impl Iterator<Item = Failure<'_>> {
-    let all =
-        run.contents.iter().flat_map(|(name, contents)| contents.iter().map(|one| (*name, one)));
-    all.filter_map(|(checkpoint, content)| match &content.standing {
+    run.contents.all_owed().filter_map(|content| match &content.owed.standing {
         Standing::Waiting { class, evidence, .. } => {
-            Some(Failure { checkpoint, class: *class, evidence })
+            Some(Failure { checkpoint: content.name, class: *class, evidence })
         }
         _ => None,
     })
@@ -70,16 +70,14 @@ fn waiting(run: &Run) -> impl Iterator<Item = Failure<'_>> {
 /// Returns the failures that are final, oldest first, of checkpoints that no later observation
 /// speaks of.
 fn given_up(run: &Run) -> impl Iterator<Item = Failure<'_>> {
-    let newest: BTreeMap<_, _> =
-        run.observations.iter().map(|one| (one.checkpoint.name, one)).collect();
+    let newest: BTreeMap<_, _> = run.observations.iter().map(|one| (one.name, one)).collect();
     newest.into_values().filter_map(failure_of)
 }
 
-fn failure_of(observation: &Observation) -> Option<Failure<'_>> {
-    match &observation.outcome {
-        ObservationOutcome::AnalysisFailed { class, evidence } => {
-            Some(Failure { checkpoint: observation.checkpoint.name, class: *class, evidence })
-        }
-        ObservationOutcome::Judged(_) => None,
+/// Only the newest observation's evidence is remembered.
+fn failure_of(observed: &Observed) -> Option<Failure<'_>> {
+    match observed.outcome {
+        Outcome::Failed(class) => Some(Failure { checkpoint: observed.name, class, evidence: "" }),
+        Outcome::Judged(_) => None,
     }
 }

@@ -13,7 +13,9 @@ use crate::model::observation::{Observation, ObservationOutcome};
 use crate::model::time::Moment;
 use crate::schedule::retry;
 
-use super::world::{Content, Running, World};
+use super::contents::Owed;
+use super::observed::Observed;
+use super::world::{Running, World};
 use super::{Decisions, Effect, documents, failures};
 
 /// After so many interruptions by the daemon's own death the analysis itself is the suspect.
@@ -25,7 +27,7 @@ const SHOWN_PROTOCOL: usize = 4;
 /// An order that came to its end, with what it was about.
 struct Ended {
     running: Running,
-    content: Content,
+    content: Owed,
     outcome: AnalysisOutcome,
 }
 
@@ -130,7 +132,7 @@ pub(super) fn analyzed(
     match &ended.outcome.result {
         AnalysisResult::Changed => look_again(world, &ended.running, out),
         AnalysisResult::Interrupted => interrupted(world, &ended, now, out),
-        AnalysisResult::SameWeights(twin) => same_weights(world, &ended, *twin, now, out),
+        AnalysisResult::SameWeights(twin) => same_weights(world, &ended, twin, now, out),
         AnalysisResult::Reported { elapsed, report, disbelief } => {
             ended.finished(elapsed.as_secs_f64(), None, now, out);
             let mut judgment = ended.judgment(world, Some(report), disbelief);
@@ -144,9 +146,8 @@ pub(super) fn analyzed(
     }
 }
 
-fn content(world: &World, running: &Running) -> Option<Content> {
-    let content = world.content(&running.checkpoint, &running.digest)?;
-    (content.standing != Standing::Observed).then(|| content.clone())
+fn content(world: &World, running: &Running) -> Option<Owed> {
+    world.owed(&running.checkpoint, &running.digest).map(|content| content.owed.clone())
 }
 
 /// The result is thrown away; the next sighting says whether the content is still there.
@@ -228,8 +229,8 @@ pub(super) fn give_up_vanished(
     now: Moment,
     out: &mut Decisions,
 ) -> bool {
-    let run = world.run_mut(&checkpoint.run);
-    let Some(content) = run.content(checkpoint.name, digest).cloned() else { return false };
+    let content = world.owed(checkpoint, digest).map(|content| content.owed.clone());
+    let Some(content) = content else { return false };
     let Standing::Waiting { attempt, class, evidence, since, .. } = content.standing.clone() else {
         return false;
     };
@@ -263,26 +264,22 @@ pub(super) fn give_up_vanished(
 fn same_weights(
     world: &mut World,
     ended: &Ended,
-    twin: CheckpointName,
+    measured: &Observation,
     now: Moment,
     out: &mut Decisions,
 ) {
-    let run = world.run_mut(&ended.running.checkpoint.run);
-    let is_twin = |one: &&Observation| {
-        one.checkpoint.name == twin && one.weights_sha256 == ended.outcome.weights_sha256
-    };
-    let measured = run.observations.iter().rev().find(is_twin).cloned();
-    let judged = measured.and_then(|one| Some((one.judgment()?.clone(), one)));
-    let Some((judgment, measured)) = judged else {
+    let same = measured.weights_sha256 == ended.outcome.weights_sha256;
+    let Some(judgment) = measured.judgment().filter(|_| same).cloned() else {
         look_again(world, &ended.running, out);
         return;
     };
+    let twin = measured.checkpoint.name;
     ended.finished(0.0, Some(twin), now, out);
     let mut observation = ended.observation(world, None, judgment, now);
-    observation.measurements = measured.measurements;
+    observation.measurements.clone_from(&measured.measurements);
     observation.concepts = measured.concepts;
     observation.hidden = measured.hidden;
-    observation.protocol = measured.protocol;
+    observation.protocol.clone_from(&measured.protocol);
     observation.same_as = Some(twin);
     observation.note = match observation.note.as_str() {
         "" => format!("= {twin}"),
@@ -308,15 +305,13 @@ fn warn_of_fall(world: &World, running: &Running, judgment: &mut Judgment) {
     let Some(measurement) = judgment.rank.as_ref().map(|rank| rank.measurement.clone()) else {
         return;
     };
-    let observations = world.runs.get(run).map(|run| run.observations.as_slice());
+    let observations = world.runs.get(run).into_iter().flat_map(|run| run.observations.iter());
     // Of a step that was observed twice the newest observation counts.
     let earlier: BTreeMap<u64, f64> = observations
-        .unwrap_or_default()
-        .iter()
-        .filter(|one| one.protocol == running.protocol)
-        .filter_map(|one| Some((one.checkpoint.name.step()?, one.judgment()?.rank.as_ref()?)))
-        .filter(|(_, rank)| rank.measurement == measurement)
-        .map(|(step, rank)| (step, rank.value))
+        .filter(|one| *one.protocol == *running.protocol)
+        .filter_map(|one| Some((one.name.step()?, one.rank()?)))
+        .filter(|(_, (_, measured))| *measured == measurement)
+        .map(|(step, (value, _))| (step, value))
         .collect();
     judge::warn_of_fall(judgment, &earlier.into_iter().collect::<Vec<_>>(), step);
 }
@@ -324,8 +319,8 @@ fn warn_of_fall(world: &World, running: &Running, judgment: &mut Judgment) {
 /// Says so when this run's previous observation was measured in another way.
 fn protocol_change(world: &World, observation: &Observation) -> Option<String> {
     let run = world.runs.get(&observation.checkpoint.run)?;
-    let previous = run.observations.iter().rev().find(|one| one.judgment().is_some())?;
-    (previous.protocol != observation.protocol).then(|| {
+    let previous = run.observations.newest_judged()?;
+    (*previous.protocol != *observation.protocol).then(|| {
         let short: String = observation.protocol.chars().take(SHOWN_PROTOCOL).collect();
         format!("protocol {short}")
     })
@@ -335,8 +330,7 @@ fn protocol_change(world: &World, observation: &Observation) -> Option<String> {
 /// its own, and was saved after that.
 fn last_training(world: &World, running: &Running) -> Option<TrainingPoint> {
     let run = world.runs.get(&running.checkpoint.run)?;
-    let mut newest_first = run.contents.values().rev().flatten();
-    newest_first.find_map(|content| content.complete.training.clone())
+    run.contents.last_training().cloned()
 }
 
 /// Returns the time of a new observation: the key of its row, so no other observation of this
@@ -345,8 +339,7 @@ fn free_time(world: &World, running: &Running, now: Moment) -> Moment {
     let mut time = now.whole_seconds();
     let run = world.runs.get(&running.checkpoint.run);
     let taken = |time: Moment| {
-        let same =
-            |one: &Observation| one.checkpoint.name == running.checkpoint.name && one.time == time;
+        let same = |one: &Observed| one.name == running.checkpoint.name && one.time == time;
         run.is_some_and(|run| run.observations.iter().any(same))
     };
     while taken(time) {
@@ -375,7 +368,7 @@ fn verdict_event(observation: &Observation, now: Moment, out: &mut Decisions) {
 fn commit(world: &mut World, observation: Observation, now: Moment, out: &mut Decisions) {
     let Observation { checkpoint, digest, .. } = &observation;
     world.stand(checkpoint, digest, Standing::Observed);
-    world.run_mut(&checkpoint.run).observe(observation.clone());
+    world.observe(&observation);
     documents::observed(world, &observation, now, out);
     out.transaction.changes.push(Change::Observed(Box::new(observation)));
 }

@@ -11,7 +11,8 @@ use crate::model::journal::{Change, KnownRun, RunFacts, Standing};
 use crate::model::time::Moment;
 use crate::settings::Adopt;
 
-use super::world::{Content, Present, Run, World};
+use super::contents::Owed;
+use super::world::{Present, Run, World};
 use super::{Decisions, Effect, absence, documents, evaluations, shell_logs, training};
 
 /// Takes in a listing of the training folder.
@@ -139,7 +140,7 @@ fn former_run(
     let from = world.runs.iter().find_map(same_folder)?;
     let run = world.runs.get(&from)?;
     let holds = |seen: &CheckpointSighting| match &seen.condition {
-        Condition::Complete(content) => run.content(seen.name, &content.digest).is_some(),
+        Condition::Complete(content) => run.contents.standing(seen.name, &content.digest).is_some(),
         _ => false,
     };
     if sighting.checkpoints.iter().any(holds) {
@@ -159,9 +160,6 @@ fn take_renamed(
     let from = former_run(world, sighting, now, out)?;
     let mut run = world.runs.remove(&from)?;
     run.present.clear();
-    for observation in &mut run.observations {
-        observation.checkpoint.run = sighting.run.clone();
-    }
     let renamed = |checkpoint: CheckpointId| {
         let moves = checkpoint.run == from;
         if moves { CheckpointId { run: sighting.run.clone(), ..checkpoint } } else { checkpoint }
@@ -226,14 +224,11 @@ fn remember_present(run: &mut Run, sightings: Vec<CheckpointSighting>, now: Mome
         .collect();
 }
 
-/// What is on disk and what is known of it are mostly the same, and thousands of them need memory
-/// only once.
+/// What is on disk and what is owed an analysis are mostly the same, and need memory only once.
 fn share_contents(run: &mut Run) {
     for (name, present) in &run.present {
-        let Condition::Complete(complete) = &present.condition else { continue };
-        let mut contents = run.contents.get_mut(name).into_iter().flatten();
-        if let Some(content) = contents.find(|one| one.complete.digest == complete.digest) {
-            content.complete = Arc::clone(complete);
+        if let Condition::Complete(complete) = &present.condition {
+            run.contents.share(*name, complete);
         }
     }
 }
@@ -250,10 +245,10 @@ fn take_complete(
     let digest = complete.digest.clone();
     let run = world.run_mut(&id.run);
     let is_live = run.is_live();
-    if let Some(content) = run.content(id.name, &digest) {
+    if let Some(standing) = run.contents.standing(id.name, &digest) {
         // Its run woke up; or it came back (a folder was moved away and back), and its analysis is
         // still owed.
-        if is_live && matches!(content.standing, Standing::Listed | Standing::Gone) {
+        if is_live && matches!(standing, Standing::Listed | Standing::Gone) {
             out.stand(world, id, digest, Standing::Pending);
         }
         return false;
@@ -272,9 +267,8 @@ fn take_complete(
         (false, true) => Standing::Pending,
         (false, false) => Standing::Listed,
     };
-    let entry =
-        Content { complete, standing: standing.clone(), first_complete: now, interruptions: 0 };
-    world.run_mut(&id.run).add_content(id.name, entry);
+    let owed = Owed { complete, standing: standing.clone(), interruptions: 0 };
+    world.run_mut(&id.run).contents.add(id.name, owed, now);
     if standing == Standing::Pending {
         world.pending.insert((id, digest));
         return true;

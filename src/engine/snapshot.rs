@@ -8,8 +8,6 @@ use std::time::Duration;
 use crate::model::checkpoint::Condition;
 use crate::model::ids::{CheckpointId, CheckpointName, RunId};
 use crate::model::journal::Standing;
-use crate::model::measurement::RankReading;
-use crate::model::observation::{Observation, ObservationOutcome};
 use crate::model::status::{
     CheckpointCounts, QueueEntry, Readiness, ReceiverStatus, RunStatus, RunningAnalysis, Status,
     UnlinkedLog,
@@ -19,6 +17,7 @@ use crate::schedule::queue::{self, Candidate};
 
 use super::dispatch::{Turn, candidate, turn};
 use super::log::Log;
+use super::observed::Observed;
 use super::world::{Run, World};
 use super::{absence, alert_queue, evaluations, training, training_progress};
 
@@ -186,8 +185,8 @@ fn is_running(world: &World, checkpoint: &CheckpointId) -> bool {
 
 fn waits_for(world: &World, candidate: &Candidate<'_>, now: Moment) -> String {
     let Candidate { checkpoint, digest, .. } = candidate;
-    let Some(content) = world.content(checkpoint, digest) else { return "unknown".to_owned() };
-    if let Turn::Waits(reason) = turn(world, checkpoint, content, now) {
+    let Some(content) = world.owed(checkpoint, digest) else { return "unknown".to_owned() };
+    if let Turn::Waits(reason) = turn(world, checkpoint, content.owed, now) {
         return reason;
     }
     if world.journal_problem.is_some() {
@@ -205,8 +204,8 @@ fn waits_for(world: &World, candidate: &Candidate<'_>, now: Moment) -> String {
 }
 
 fn run_status(world: &World, id: &RunId, run: &Run) -> RunStatus {
-    let newest = run.observations.iter().rev().find(|one| one.judgment().is_some());
-    let rank = newest.and_then(|one| one.judgment()).and_then(|judgment| judgment.rank.as_ref());
+    let newest = run.observations.newest_judged();
+    let rank = newest.and_then(Observed::rank);
     let metrics = training_progress::point(world, id, run);
     let (state, evidence) = state(world, id, run);
     let (eta, eta_basis) = training_progress::end(world, (id, run), metrics.as_ref());
@@ -222,11 +221,11 @@ fn run_status(world: &World, id: &RunId, run: &Run) -> RunStatus {
         recent_metrics: training_progress::metrics(world, id, run),
         metrics,
         checkpoints: counts(run),
-        verdict: newest.and_then(|one| one.judgment()).map(|judgment| judgment.verdict),
-        reasons: reasons(run),
-        rank: rank.map(|rank| rank.value),
-        rank_measurement: rank.map(|rank| rank.measurement.clone()),
-        concepts: newest.and_then(|one| one.concepts),
+        verdict: newest.and_then(Observed::verdict),
+        reasons: run.observations.reasons().to_vec(),
+        rank: rank.map(|(value, _)| value),
+        rank_measurement: rank.map(|(_, measurement)| measurement.to_owned()),
+        concepts: run.observations.concepts,
         trajectory: trajectory(run),
         shell_logs: shell_logs(world, run),
         shell_log: newest_log.or_else(|| run.facts().shell_log),
@@ -287,17 +286,15 @@ fn unlinked_logs(world: &World) -> Vec<UnlinkedLog> {
 }
 
 fn has_final(run: &Run) -> bool {
-    run.present_complete(CheckpointName::Final).is_some()
-        || run.contents.contains_key(&CheckpointName::Final)
+    run.present_complete(CheckpointName::Final).is_some() || run.contents.has(CheckpointName::Final)
 }
 
 fn counts(run: &Run) -> CheckpointCounts {
-    let contents = || run.contents.values().flatten();
     let count = |wanted: fn(&Standing) -> bool| {
-        contents().filter(|content| wanted(&content.standing)).count() as u64
+        run.contents.standings().filter(|standing| wanted(standing)).count() as u64
     };
-    let unseen = |name: &&CheckpointName| !run.contents.contains_key(*name);
-    let complete = contents().count() as u64;
+    let unseen = |name: &&CheckpointName| !run.contents.has(**name);
+    let complete = count(|_| true);
     CheckpointCounts {
         seen: complete + run.present.keys().filter(unseen).count() as u64,
         complete,
@@ -309,33 +306,20 @@ fn counts(run: &Run) -> CheckpointCounts {
     }
 }
 
-fn reasons(run: &Run) -> Vec<String> {
-    match run.observations.last().map(|one| &one.outcome) {
-        Some(ObservationOutcome::Judged(judgment)) => {
-            let new = |remark: &&String| !judgment.reasons.contains(*remark);
-            judgment.reasons.iter().chain(judgment.remarks.iter().filter(new)).cloned().collect()
-        }
-        Some(ObservationOutcome::AnalysisFailed { class, .. }) => {
-            vec![format!("analysis failed: {}", class.as_str())]
-        }
-        None => Vec::new(),
-    }
-}
-
 /// Trends are not drawn across different protocols, nor across different measurements.
 fn trajectory(run: &Run) -> Vec<(u64, f64)> {
-    let rank = |one: &Observation| -> Option<RankReading> { one.judgment()?.rank.clone() };
-    let Some(newest) = run.observations.iter().rev().find(|one| rank(one).is_some()) else {
+    let Some((newest, (_, measurement))) =
+        run.observations.iter().rev().find_map(|one| Some((one, one.rank()?)))
+    else {
         return Vec::new();
     };
-    let measurement = rank(newest).map(|rank| rank.measurement);
     let mut points: Vec<(u64, f64)> = run
         .observations
         .iter()
         .filter(|one| one.protocol == newest.protocol)
-        .filter_map(|one| Some((one.checkpoint.name.step()?, rank(one)?)))
-        .filter(|(_, rank)| Some(&rank.measurement) == measurement.as_ref())
-        .map(|(step, rank)| (step, rank.value))
+        .filter_map(|one| Some((one.name.step()?, one.rank()?)))
+        .filter(|(_, (_, measured))| *measured == measurement)
+        .map(|(step, (value, _))| (step, value))
         .collect();
     points.sort_by_key(|point| point.0);
     points

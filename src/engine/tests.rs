@@ -13,7 +13,7 @@ use proptest::prelude::{ProptestConfig, Strategy, any, prop_oneof, proptest};
 use super::memory_journal::MemoryJournal;
 use super::*;
 use crate::model::Timestamp;
-use crate::model::analysis::{AnalysisResult, FailureClass, ProgramKind};
+use crate::model::analysis::{AnalysisResult, FailureClass, ProgramKind, Twin};
 use crate::model::checkpoint::{
     CheckpointSighting, CompleteCheckpoint, Condition, ModelConfig, TrainingPoint,
 };
@@ -450,8 +450,11 @@ fn a_final_model_with_a_twin_gets_its_measurements_and_is_not_analyzed() {
     assert_eq!(play.names(), ["checkpoint-20"]);
     play.end(reported(20.0));
     assert_eq!(play.names(), ["final"]);
-    assert!(play.orders[0].twin.is_some());
-    play.end(AnalysisResult::SameWeights(CheckpointName::Step(20)));
+    let twin = play.orders[0].twin.clone().unwrap();
+    let measured = play.journal.memory.observations[0].clone();
+    assert_eq!((twin.name, twin.time), (measured.checkpoint.name, measured.time));
+    assert!(Twin::may_be(&measured, &play.orders[0].content));
+    play.end(AnalysisResult::SameWeights(Box::new(measured)));
     let observation = play.newest();
     assert_eq!(observation.note, "= checkpoint-20");
     assert_eq!(observation.measurements, play.journal.memory.observations[0].measurements);

@@ -177,7 +177,7 @@ fn final_model(run: &Run) -> Option<FinalModel> {
     if let Some(present) = present.filter(|present| whole(&present.condition)) {
         return Some(FinalModel { written: present.newest_change });
     }
-    let was_there = run.contents.contains_key(&CheckpointName::Final);
+    let was_there = run.contents.has(CheckpointName::Final);
     was_there.then_some(FinalModel { written: None })
 }
 
@@ -318,8 +318,7 @@ pub(super) fn results(world: &World, id: &RunId) -> Option<(Option<f64>, Option<
     let summary = training.metrics.iter().rev().find(|one| one.kind == LogMetricKind::Summary);
     let speed = summary.and_then(|metric| metric.value("train_steps_per_second"));
     let last = training.metrics.iter().rev().find(|one| one.kind == LogMetricKind::Train);
-    let is_measured = |standing: &Standing| *standing == Standing::Observed;
-    let has_loss = run.contents.values().flatten().any(|content| is_measured(&content.standing));
+    let has_loss = run.contents.standings().any(|standing| *standing == Standing::Observed);
     let loss = last.filter(|_| !has_loss).and_then(|metric| {
         let is_finite = |name| metric.value(name).is_none_or(f64::is_finite);
         metric.value("loss").filter(|_| is_finite("loss") && is_finite("grad_norm"))

@@ -89,8 +89,8 @@ fn failures<'log>(
         return Vec::new();
     }
     // A run that came to its final model did not fail, whatever an earlier try of it did.
-    let has_final = run.present.contains_key(&CheckpointName::Final)
-        || run.contents.contains_key(&CheckpointName::Final);
+    let has_final =
+        run.present.contains_key(&CheckpointName::Final) || run.contents.has(CheckpointName::Final);
     let trainings = log.known.reading.trainings.iter().zip(&log.runs);
     let own = trainings.filter(|(_, one)| one.as_ref() == Some(id)).map(|(training, _)| training);
     own.flat_map(|training| training.failures.iter().map(move |failure| (training, failure)))
@@ -206,7 +206,7 @@ fn write(world: &mut World, id: &RunId, found: Found, now: Moment, out: &mut Dec
         excerpt: &found.excerpt,
         training: training_progress::point(world, id, run),
         checkpoint: run.newest_step(),
-        trajectory: &run.observations,
+        trajectory: &run.observations.trajectory(id),
         files,
         evidence: found.evidence,
     };

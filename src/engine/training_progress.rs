@@ -71,7 +71,7 @@ fn saved_point(run: &Run) -> Option<TrainingPoint> {
         .keys()
         .rev()
         .find_map(|name| run.present_complete(*name)?.training.clone())
-        .or_else(|| run.observations.iter().rev().find_map(|one| one.training.clone()))
+        .or_else(|| run.observations.training().cloned())
 }
 
 /// Returns when training is expected to end, and what that is based on or why it is not known.

@@ -22,8 +22,10 @@ use crate::schedule::command::Rejected;
 use crate::settings::Settings;
 
 use super::alerts::Alerts;
+use super::contents::{Contents, Owed, OwedContent};
 use super::evaluations::Evaluations;
 use super::log::Log;
+use super::observed::{Observations, Shared};
 use super::shell_logs;
 
 /// The decider's whole state.
@@ -42,6 +44,8 @@ pub struct World {
     /// Contents that still need an analysis; everything else is found through `runs`.
     pub(crate) pending: BTreeSet<(CheckpointId, Digest)>,
     pub(crate) running: Vec<Running>,
+    /// What observations have in common.
+    pub(crate) shared: Shared,
     pub(crate) next_order: u64,
     pub(crate) program: Option<ProgramFacts>,
     pub(crate) readiness: Readiness,
@@ -95,9 +99,8 @@ pub(crate) struct Run {
     pub(crate) known: Option<KnownRun>,
     /// Most runs have a few, and a tree's node has room for eleven.
     pub(crate) present: LiteMap<CheckpointName, Box<Present>>,
-    pub(crate) contents: LiteMap<CheckpointName, Vec<Content>>,
-    /// Oldest first.
-    pub(crate) observations: Vec<Observation>,
+    pub(crate) contents: Contents,
+    pub(crate) observations: Observations,
     /// Failure notes: kind to file name.
     pub(crate) notes: BTreeMap<String, String>,
     pub(crate) problem: Option<String>,
@@ -133,15 +136,6 @@ pub(crate) struct Present {
     pub(crate) unchanged_since: Moment,
     /// Whether it must be looked at again before it may be analyzed.
     pub(crate) stale: bool,
-}
-
-/// One content that bore a checkpoint's name.
-#[derive(Debug, Clone)]
-pub(crate) struct Content {
-    pub(crate) complete: Arc<CompleteCheckpoint>,
-    pub(crate) standing: Standing,
-    pub(crate) first_complete: Moment,
-    pub(crate) interruptions: u32,
 }
 
 /// An order that has not come to its end.
@@ -181,40 +175,7 @@ impl Run {
 
     /// Returns the newest of its checkpoints that was seen complete and is not gone.
     pub(crate) fn newest_step(&self) -> Option<CheckpointName> {
-        let stands = |contents: &[Content]| {
-            contents.iter().any(|content| content.standing != Standing::Gone)
-        };
-        let mut newest_first = self.contents.iter().rev();
-        newest_first
-            .find(|(name, contents)| name.step().is_some() && stands(contents))
-            .map(|(name, _)| *name)
-    }
-
-    pub(crate) fn content(&self, name: CheckpointName, digest: &Digest) -> Option<&Content> {
-        self.contents.get(&name)?.iter().find(|content| content.complete.digest == *digest)
-    }
-
-    pub(crate) fn content_mut(
-        &mut self,
-        name: CheckpointName,
-        digest: &Digest,
-    ) -> Option<&mut Content> {
-        let contents = self.contents.get_mut(&name)?;
-        contents.iter_mut().find(|content| content.complete.digest == *digest)
-    }
-
-    /// Adds a content that bears a name. Nearly all names bear one only, so there is no room for
-    /// more.
-    pub(crate) fn add_content(&mut self, name: CheckpointName, content: Content) {
-        let contents = self.contents.entry(name).or_default();
-        contents.reserve_exact(1);
-        contents.push(content);
-    }
-
-    /// Adds the newest observation. Observations are large, so there is no room for more.
-    pub(crate) fn observe(&mut self, observation: Observation) {
-        self.observations.reserve_exact(1);
-        self.observations.push(observation);
+        self.contents.newest_step()
     }
 
     /// Returns what lies on disk under a name, if it is complete.
@@ -240,6 +201,7 @@ impl World {
             runs: BTreeMap::new(),
             pending: BTreeSet::new(),
             running: Vec::new(),
+            shared: Shared::default(),
             next_order: 1,
             program: None,
             readiness: Readiness::Checking,
@@ -281,8 +243,7 @@ impl World {
             world.remember(known);
         }
         for observation in memory.observations {
-            let run = observation.checkpoint.run.clone();
-            world.run_mut(&run).observe(observation);
+            world.observe(&observation);
         }
         for (run, kind, file) in memory.notes {
             world.run_mut(&run).notes.insert(kind, file);
@@ -331,26 +292,41 @@ impl World {
         if matches!(standing, Standing::Pending | Standing::Waiting { .. }) {
             self.pending.insert((checkpoint.clone(), content.digest.clone()));
         }
-        let content = Content { complete: content, standing, first_complete, interruptions };
-        self.run_mut(&checkpoint.run).add_content(checkpoint.name, content);
+        let owed = Owed { complete: content, standing, interruptions };
+        self.run_mut(&checkpoint.run).contents.add(checkpoint.name, owed, first_complete);
     }
 
-    /// Returns what is known of a content.
-    pub(crate) fn content(&self, checkpoint: &CheckpointId, digest: &Digest) -> Option<&Content> {
-        self.runs.get(&checkpoint.run)?.content(checkpoint.name, digest)
+    /// Adds the newest observation.
+    pub(crate) fn observe(&mut self, observation: &Observation) {
+        let run = self.runs.entry(observation.checkpoint.run.clone()).or_default();
+        run.observations.add(observation, &mut self.shared);
+    }
+
+    /// Returns where a content stands.
+    pub(crate) fn standing(&self, checkpoint: &CheckpointId, digest: &Digest) -> Option<&Standing> {
+        self.runs.get(&checkpoint.run)?.contents.standing(checkpoint.name, digest)
+    }
+
+    /// Returns what is known of a content that is owed an analysis.
+    pub(crate) fn owed(
+        &self,
+        checkpoint: &CheckpointId,
+        digest: &Digest,
+    ) -> Option<OwedContent<'_>> {
+        self.runs.get(&checkpoint.run)?.contents.owed(checkpoint.name, digest)
     }
 
     /// Gives a content another standing, and with that a place in the queue or none.
     pub(crate) fn stand(&mut self, checkpoint: &CheckpointId, digest: &Digest, standing: Standing) {
         let key = (checkpoint.clone(), digest.clone());
-        if matches!(standing, Standing::Pending | Standing::Waiting { .. }) {
-            self.pending.insert(key);
-        } else {
-            self.pending.remove(&key);
-        }
+        let is_owed = matches!(standing, Standing::Pending | Standing::Waiting { .. });
         let run = self.run_mut(&checkpoint.run);
-        if let Some(content) = run.content_mut(checkpoint.name, digest) {
-            content.standing = standing;
+        let on_disk = run.present_complete(checkpoint.name).cloned();
+        let stands = run.contents.stand((checkpoint.name, digest), standing, on_disk);
+        if is_owed && stands {
+            self.pending.insert(key);
+        } else if !is_owed {
+            self.pending.remove(&key);
         }
     }
 

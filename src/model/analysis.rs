@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::checkpoint::CompleteCheckpoint;
 use super::ids::{CheckpointId, CheckpointName, Digest};
 use super::measurement::{FiniteWeights, Report};
+use super::observation::Observation;
 use super::secrets::Secrets;
+use super::time::Moment;
 
 /// What the host offers for analyses, found out by `analyze` and handed in as plain data.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,12 +82,25 @@ pub struct AnalysisOrder {
 }
 
 /// A checkpoint that was observed already and may hold the same weights.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Twin {
     /// Which checkpoint of the run.
     pub name: CheckpointName,
-    /// SHA-256 of its weights files in name order.
-    pub weights_sha256: Digest,
+    /// When it was observed.
+    pub time: Moment,
+    /// The observation itself, once the journal was asked for it.
+    pub observation: Option<Box<Observation>>,
+}
+
+impl Twin {
+    /// Whether an observation is of something whose weights and configuration may be the same as
+    /// those of a content, and has what a comparison needs.
+    pub fn may_be(observation: &Observation, content: &CompleteCheckpoint) -> bool {
+        observation.judgment().is_some()
+            && observation.weights_sha256.is_some()
+            && observation.weights_digest == content.weights_digest
+            && observation.config == content.config
+    }
 }
 
 /// A command line with placeholders, and the limits under which it runs.
@@ -187,8 +202,8 @@ pub enum AnalysisResult {
         /// Why the report must not be believed; empty when it may be.
         disbelief: Vec<String>,
     },
-    /// The weights are byte-identical to the twin's; nothing was run.
-    SameWeights(CheckpointName),
+    /// The weights are byte-identical to those that this observation is of; nothing was run.
+    SameWeights(Box<Observation>),
     /// There is no report.
     Failed {
         /// Wall time of the program; zero if it never ran.

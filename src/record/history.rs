@@ -9,9 +9,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, params};
 use super::opening::{self, OpenError, Standing};
 use super::{log_rows, rows, schema};
 use crate::model::event::StoredEvent;
-use crate::model::ids::RunId;
+use crate::model::ids::{CheckpointId, RunId};
 use crate::model::journal::{KnownLog, Memory};
+use crate::model::observation::Observation;
 use crate::model::shell_log::LogKey;
+use crate::model::time::Moment;
 
 /// The journal, open for reading. It takes no lock and delays no writer.
 #[derive(Debug)]
@@ -95,6 +97,16 @@ impl Reader {
         known.map_err(|error| OpenError::sqlite(&self.path, error))
     }
 
+    /// Returns the observation of a checkpoint that was made at this time.
+    pub fn observation(
+        &self,
+        checkpoint: &CheckpointId,
+        time: Moment,
+    ) -> Result<Option<Observation>, OpenError> {
+        let found = rows::observation(&self.connection, checkpoint, time);
+        found.map_err(|error| OpenError::sqlite(&self.path, error))
+    }
+
     /// Returns all that the journal remembers.
     pub fn memory(&self) -> Result<Memory, OpenError> {
         rows::memory(&self.connection).map_err(|error| OpenError::sqlite(&self.path, error))
@@ -169,7 +181,33 @@ mod tests {
 
     use super::*;
     use crate::model::journal::{Change, Transaction};
-    use crate::record::samples::{DIFFUSION, PERCEIVER, Project, event, known_run};
+    use crate::record::samples::{
+        DIFFUSION, PERCEIVER, Project, checkpoint, event, known_run, moment, observation, observed,
+    };
+
+    #[test]
+    fn one_observation_is_found_by_checkpoint_and_time() {
+        let project = Project::new();
+        let mut journal = project.journal();
+        let times = ["2026-02-25T14:03:07+01:00", "2026-02-25T14:03:08+01:00"];
+        let changes = vec![
+            observed(DIFFUSION, "checkpoint-20", "a", times[0]),
+            observed(DIFFUSION, "checkpoint-20", "b", times[1]),
+        ];
+        let transaction = Transaction { changes, ..Transaction::default() };
+        journal.commit(&transaction, project.now().moment).unwrap();
+        let reader = project.reader();
+        let found = |run: &str, name: &str, time: &str| {
+            reader.observation(&checkpoint(run, name), moment(time)).unwrap()
+        };
+        for (seed, time) in [("a", times[0]), ("b", times[1])] {
+            let expected = observation(DIFFUSION, "checkpoint-20", seed, time);
+            assert_eq!(found(DIFFUSION, "checkpoint-20", time), Some(expected));
+        }
+        assert_eq!(found(DIFFUSION, "checkpoint-40", times[0]), None);
+        assert_eq!(found(PERCEIVER, "checkpoint-20", times[0]), None);
+        assert_eq!(found(DIFFUSION, "checkpoint-20", "2026-02-25T14:03:09+01:00"), None);
+    }
 
     #[test]
     fn events_come_in_order_by_run_and_within_the_limit() {

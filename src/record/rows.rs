@@ -364,10 +364,7 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
             &read,
             "observations",
             "SELECT run, checkpoint, body, time FROM observations ORDER BY id",
-            |row| {
-                let made: Observation = body(row, 2)?;
-                Ok(Observation { checkpoint: checkpoint_id(row)?, time: moment(row, 3)?, ..made })
-            },
+            observation_row,
         )?,
         stuck: rows(&read, "stuck", "SELECT run, checkpoint, signature FROM stuck", |row| {
             // A signature has 64 bits, and SQLite's numbers have a sign.
@@ -390,6 +387,28 @@ pub(super) fn memory(connection: &Connection) -> rusqlite::Result<Memory> {
             |row| Ok((row.get(0)?, row.get(1)?)),
         )?,
     })
+}
+
+/// Returns the observation of a checkpoint that was made at this time.
+pub(super) fn observation(
+    connection: &Connection,
+    checkpoint: &CheckpointId,
+    time: Moment,
+) -> rusqlite::Result<Option<Observation>> {
+    let CheckpointId { run, name } = checkpoint;
+    connection
+        .query_row(
+            "SELECT run, checkpoint, body, time FROM observations
+             WHERE run = ?1 AND checkpoint = ?2 AND time = ?3",
+            params![run.as_str(), name.to_string(), time.to_string()],
+            observation_row,
+        )
+        .optional()
+}
+
+fn observation_row(row: &Row<'_>) -> rusqlite::Result<Observation> {
+    let made: Observation = body(row, 2)?;
+    Ok(Observation { checkpoint: checkpoint_id(row)?, time: moment(row, 3)?, ..made })
 }
 
 /// Reads a whole table into room that is exactly large enough: what thousands of rows leave unused

@@ -61,7 +61,7 @@ pub fn training_headline(class: &str, ends_training: bool, step: Option<u64>) ->
 /// Writes the whole note in the project's report form (design, section 8.2).
 pub fn training_note(facts: &TrainingNoteFacts<'_>) -> String {
     let title = format!("{}: {}", escape::code(facts.run.as_str()), facts.headline());
-    let newest = facts.trajectory.iter().max_by_key(|one| one.time);
+    let newest = facts.trajectory.last();
     let health = match newest {
         Some(newest) => {
             let place = cells::place(newest.checkpoint.name);

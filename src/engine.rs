@@ -256,9 +256,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::CommitTrouble(problem) => commit_trouble(world, problem, out),
         Event::Documents(documents) => world.documents = documents,
         Event::Host(host, own_memory) => host_reading(world, host, own_memory),
-        Event::Gpus(GpuReading { gpus, note }) => {
-            (world.host.gpus, world.host.gpu_note) = (gpus, note);
-        }
+        Event::Gpus(reading) => gpu_reading(world, reading),
         Event::Reloaded(settings, needs_restart) => {
             world.settings = settings;
             alert_queue::drop_unknown(world, out);
@@ -302,6 +300,10 @@ fn host_reading(world: &mut World, host: HostStatus, own_memory: Option<u64>) {
     let (gpus, gpu_note) = (world.host.gpus.split_off(0), world.host.gpu_note.take());
     world.host = HostStatus { gpus, gpu_note, ..host };
     world.daemon.memory = own_memory;
+}
+
+fn gpu_reading(world: &mut World, GpuReading { gpus, note }: GpuReading) {
+    (world.host.gpus, world.host.gpu_note) = (gpus, note);
 }
 
 fn started(world: &mut World, now: Moment, out: &mut Decisions) {

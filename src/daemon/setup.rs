@@ -140,13 +140,12 @@ fn wire(
         Helpers::start(&mut workers, settings, surroundings, news_sender, stop.clone())?
     };
     helpers.sample_gpus(&mut workers, devices.gpus(), stop.clone());
-    helpers.follow_evaluations(&mut workers, settings, &memory.evaluations)?;
     helpers.write_address(socket.path());
     let (history, questions) = mpsc::channel(HISTORY);
     let who = identity(settings, &memory);
     let (commands, orders) = take_commands(&mut workers, settings, &stop);
     let server = server(who, publisher.clone(), latest, Ways { history, commands });
-    let (logs, tail) = follow_logs(&mut workers, settings, &memory)?;
+    let (logs, tail) = follow_logs(&mut workers, settings, &memory, &helpers)?;
     let world = world(settings, memory);
     start_watching(&mut workers, WatchConfig::from(&**settings), to_loop, &inbox)?;
     let recorder = open_recorder(settings, journal)?;
@@ -197,12 +196,15 @@ fn start_watching(
     })
 }
 
-/// Starts to follow the shell logs, and returns where that is told and asked for.
+/// Starts to follow the shell logs and evaluation reports, and returns where those of the first kind
+/// are told and asked for.
 fn follow_logs(
     workers: &mut Workers,
     settings: &Settings,
     memory: &Memory,
+    helpers: &Helpers,
 ) -> anyhow::Result<(mpsc::Receiver<LogEvent>, Arc<TailInbox>)> {
+    helpers.follow_evaluations(workers, settings, &memory.evaluations)?;
     let (output, logs) = mpsc::channel(LOGS);
     let (inbox, config) = (Arc::new(TailInbox::default()), TailConfig::from(settings));
     let recorded = memory.shell_logs.iter().map(RecordedLog::from).collect();
@@ -252,7 +254,7 @@ struct Ways {
     commands: mpsc::Sender<CommandRequest>,
 }
 
-fn open_recorder(settings: &Settings, journal: Journal) -> anyhow::Result<Recorder> {
+pub(super) fn open_recorder(settings: &Settings, journal: Journal) -> anyhow::Result<Recorder> {
     let places = Places::new(&settings.paths, crate::git::busy_with);
     let editor = Editor::of_experiment_log();
     let delivery = Delivery::new(&journal, places, editor, crate::record::Now::read())?;

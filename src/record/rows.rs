@@ -51,13 +51,7 @@ pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<
         Change::NoteDecided { run, kind, file } => write_note(sql, run, kind, file),
         // A process that is killed before its first scan ended leaves "which runs are old" to be
         // decided anew.
-        Change::FirstScanEnded => {
-            sql.execute(
-                "INSERT OR IGNORE INTO facts (name, value) VALUES ('first_scan', 'ended')",
-                [],
-            )?;
-            Ok(())
-        }
+        Change::FirstScanEnded => write_fact(sql, "first_scan", Some("ended")),
         Change::StuckReported { checkpoint, signature } => write_stuck(sql, checkpoint, *signature),
         Change::Reopened { checkpoint, digest } => reopen(sql, checkpoint, digest),
         Change::Paused(since) => {

@@ -291,6 +291,7 @@ fn plan(
             open_files: workshop.open_files,
         },
         supervisor: workshop.supervisor.clone(),
+        output: None,
     }
 }
 

@@ -8,6 +8,7 @@ mod compare;
 mod config;
 mod demo;
 mod doctor;
+mod evaluate;
 mod explain;
 mod gate;
 mod interruption;
@@ -143,6 +144,8 @@ enum Command {
     Row(row::Arguments),
     /// Show two runs at equal steps: rank, similarity, losses
     Compare(compare::Arguments),
+    /// Evaluate a run's final model on the project's benchmarks, unless its gate is closed
+    Evaluate(evaluate::Arguments),
     /// Write the report of a run, with a plot of rank and loss over steps
     Report(report::Arguments),
     /// Bring evaluation reports from another host, or to it, over ssh
@@ -206,6 +209,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         Command::Gate(arguments) => gate::run(&common, &arguments, &mut output),
         Command::Row(arguments) => row::run(&common, &arguments, &mut output),
         Command::Compare(arguments) => compare::run(&common, &arguments, &mut output),
+        Command::Evaluate(arguments) => evaluate::run(&common, &arguments, &mut output).await,
         Command::Report(arguments) => report::run(&common, &arguments, &mut output),
         Command::Sync(arguments) => sync::run(&common, &arguments, &mut output).await,
         Command::Probe(arguments) => probe::run(&arguments, &mut output),

@@ -8,6 +8,7 @@ mod commands;
 mod devices;
 pub mod doctor;
 pub mod dry_run;
+pub mod evaluating;
 mod event_loop;
 pub mod explaining;
 mod explaining_log;

@@ -8,6 +8,7 @@
 pub mod command;
 pub mod device;
 pub mod environment;
+pub mod evaluation;
 pub mod queue;
 pub mod retry;
 pub mod sync;

@@ -50,6 +50,15 @@ pub struct Plan {
     pub working_directory: PathBuf,
     /// Time, priority and files.
     pub limits: Limits,
+    /// Where both streams go as they come; `None`: they are captured within a bound.
+    pub output: Option<std::sync::Arc<std::fs::File>>,
+}
+
+impl Plan {
+    fn stream(&self) -> io::Result<Stdio> {
+        let Some(file) = &self.output else { return Ok(Stdio::piped()) };
+        Ok(Stdio::from(file.try_clone()?))
+    }
 }
 
 /// Two ways of being told to stop.
@@ -165,8 +174,8 @@ impl Leash {
             .envs(&plan.env)
             .current_dir(&plan.working_directory)
             .stdin(Stdio::from(OwnedFd::from(theirs)))
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stdout(plan.stream()?)
+            .stderr(plan.stream()?)
             .spawn()?;
         let ask = ours.try_clone()?;
         let lines = BufReader::new(UnixStream::from_std(ours)?).lines();

@@ -1,18 +1,17 @@
 //! What the host offers for analyses: the program, its interpreter, its environment, and whether
 //! a self-test of it succeeds.
 
+mod protocol;
+
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sha2::{Digest as _, Sha256};
-
 use super::child::{self, ChildRun, Limits, Plan, Stop};
 use crate::model::analysis::{
     Ending, EnvironmentSources, ProgramFacts, ProgramKind, fill_placeholders,
 };
-use crate::model::ids::Digest;
 use crate::model::secrets::Secrets;
 use crate::model::status::Readiness;
 use crate::parse::redact;
@@ -21,10 +20,6 @@ use crate::settings::env_file::parse_env_file;
 
 /// The watched project's own analysis script, relative to its root.
 pub const SCRIPT: &str = "analysis/run_concept_analysis.py";
-/// Folders whose content decides what an analysis measures, besides the script.
-const CODE_FOLDERS: [&str; 2] = ["analysis", "nn"];
-/// A file of code that is larger than this is data; its size stands for it in the digest.
-const MAX_CODE_BYTES: u64 = 4 << 20;
 /// Importing torch takes 6–8 s on a quiet host, and minutes from a cold network disk.
 const IMPORT_LIMIT: Duration = Duration::from_mins(3);
 const QUICK_LIMIT: Duration = Duration::from_secs(20);
@@ -71,18 +66,7 @@ pub async fn discover(
         return known.clone();
     }
     let needs_python = found.argv.iter().any(|part| part.contains("{python}"));
-    let house = House {
-        supervisor: &surroundings.supervisor,
-        environment: &found.environment,
-        secrets: &found.secrets,
-        root: &root,
-        limits: Limits {
-            timeout: QUICK_LIMIT,
-            kill_grace: GRACE,
-            nice: settings.analysis.nice,
-            open_files: surroundings.open_files,
-        },
-    };
+    let house = House::of(settings, surroundings, &found);
     let python = if needs_python {
         python(settings, surroundings, &house).await
     } else {
@@ -102,6 +86,21 @@ pub async fn discover(
     (facts, readiness)
 }
 
+/// Finds the project's Python, as for an analysis.
+///
+/// # Errors
+/// Says what was looked for.
+pub async fn interpreter(
+    settings: &Settings,
+    surroundings: &Surroundings,
+) -> Result<String, String> {
+    let (own, around) = (settings.clone(), surroundings.clone());
+    let found = tokio::task::spawn_blocking(move || Found::look(&own, &around)).await;
+    let found = found.map_err(|error| error.to_string())?;
+    let house = House::of(settings, surroundings, &found);
+    python(settings, surroundings, &house).await
+}
+
 /// Where helpers run.
 struct House<'a> {
     supervisor: &'a Path,
@@ -109,6 +108,23 @@ struct House<'a> {
     secrets: &'a Secrets,
     root: &'a Path,
     limits: Limits,
+}
+
+impl<'a> House<'a> {
+    fn of(settings: &'a Settings, surroundings: &'a Surroundings, found: &'a Found) -> Self {
+        Self {
+            supervisor: &surroundings.supervisor,
+            environment: &found.environment,
+            secrets: &found.secrets,
+            root: &settings.paths.root,
+            limits: Limits {
+                timeout: QUICK_LIMIT,
+                kill_grace: GRACE,
+                nice: settings.analysis.nice,
+                open_files: surroundings.open_files,
+            },
+        }
+    }
 }
 
 /// What a look at the files says.
@@ -147,7 +163,7 @@ impl Found {
         let (kind, argv, problem) = command(settings, surroundings);
         let sources = environment_sources(settings, surroundings);
         Self {
-            protocol: protocol(settings, kind, &argv),
+            protocol: protocol::digest(settings, kind, &argv),
             environment: (surroundings.build_environment)(&sources),
             secrets: secrets(&sources),
             kind,
@@ -234,58 +250,6 @@ fn secrets(sources: &EnvironmentSources) -> Secrets {
     let listed = sources.own.iter().chain(&sources.file).map(|(name, value)| (name, value));
     let all = listed.chain(&sources.configured);
     redact::secrets_among(all.map(|(name, value)| (name.as_str(), value.as_str())))
-}
-
-/// Returns the digest that says how something was measured: argv template, data set, script and
-/// the code folders. Eight hexadecimal digits of SHA-256.
-fn protocol(settings: &Settings, kind: ProgramKind, argv: &[String]) -> String {
-    let mut hash = Sha256::new();
-    let program = if kind == ProgramKind::Probe { argv.get(1..) } else { argv.get(..) };
-    for part in program.unwrap_or_default().iter().chain(&settings.analysis.args) {
-        hash.update(part.as_bytes());
-        hash.update([0]);
-    }
-    hash.update(dataset(settings).unwrap_or_default().as_bytes());
-    match kind {
-        ProgramKind::Probe => hash.update(env!("CARGO_PKG_VERSION").as_bytes()),
-        ProgramKind::Configured | ProgramKind::Script => {
-            for folder in CODE_FOLDERS {
-                hash_code(&settings.paths.root, folder, &mut hash);
-            }
-        }
-    }
-    let digest = Digest::from_bytes(&hash.finalize());
-    digest.as_str().chars().take(8).collect()
-}
-
-fn hash_code(root: &Path, folder: &str, hash: &mut Sha256) {
-    let walk = walkdir::WalkDir::new(root.join(folder)).sort_by_file_name().follow_links(false);
-    for entry in walk {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                let missing =
-                    error.io_error().map(io::Error::kind) == Some(io::ErrorKind::NotFound);
-                if !missing {
-                    tracing::warn!(%error, "cannot read the analysis' code");
-                }
-                continue;
-            }
-        };
-        let is_code = entry.path().extension().is_some_and(|extension| extension == "py");
-        if !entry.file_type().is_file() || !is_code {
-            continue;
-        }
-        let name = entry.path().strip_prefix(root).unwrap_or(entry.path());
-        hash.update(name.to_string_lossy().as_bytes());
-        let size = entry.metadata().map_or(0, |metadata| metadata.len());
-        hash.update(size.to_le_bytes());
-        if size <= MAX_CODE_BYTES
-            && let Ok(bytes) = std::fs::read(entry.path())
-        {
-            hash.update(&bytes);
-        }
-    }
 }
 
 async fn readiness(
@@ -440,6 +404,7 @@ async fn finish(house: &House<'_>, argv: &[&str], limit: Duration) -> io::Result
         env,
         working_directory: house.root.to_owned(),
         limits: Limits { timeout: limit, ..house.limits },
+        output: None,
     };
     let ran = child::run(plan, &Stop::default()).await?;
     match ran.ending {

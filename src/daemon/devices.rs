@@ -63,6 +63,22 @@ impl Devices {
         choose(settings.device, settings.min_free_gpu_memory, is_probe, gpus, leased).await.choice
     }
 
+    /// Chooses the device for an evaluation that would start now.
+    ///
+    /// # Errors
+    /// Says who uses the GPU, and what to do.
+    pub(super) async fn choose_for_evaluation(
+        &self,
+        wish: Device,
+        min_free: u64,
+    ) -> Result<DeviceChoice, String> {
+        let reading = match wish {
+            Device::Cpu => GpuReading::default(),
+            Device::Auto | Device::Cuda(_) => self.gpus.read().await,
+        };
+        device::for_evaluation(wish, min_free, &reading)
+    }
+
     /// Returns how analyses under these settings choose.
     pub(super) fn chooser(&self, settings: &AnalysisSettings) -> ChooseDevice {
         let own = self.clone();

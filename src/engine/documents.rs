@@ -13,7 +13,7 @@ use crate::model::time::Moment;
 use crate::parse::run_metrics::is_printed_as;
 
 use super::world::{Run, World};
-use super::{Decisions, Effect, training};
+use super::{Decisions, Effect, evaluations, training};
 
 /// Runs whose newest metrics are remembered.
 const HISTORIES: usize = 64;
@@ -50,6 +50,7 @@ pub fn row_fills(world: &World, id: &RunId, observations: &[Observation]) -> Opt
     fills.extend(speed.and_then(cells::speed_fill));
     fills.extend(loss.and_then(cells::loss_fill));
     fills.extend(run.observations.result_fills());
+    fills.extend(evaluations::glue(world, id));
     fills.extend(first_failure(world, run, observations));
     Some(fills)
 }

@@ -274,7 +274,7 @@ fn newest_among<'a>(
 }
 
 /// The run's `Key GLUE Scores` cell.
-fn glue(world: &World, run: &RunId) -> Option<CellFill> {
+pub(super) fn glue(world: &World, run: &RunId) -> Option<CellFill> {
     let of_glue = world.evaluations.of_run(run).filter(|one| one.report.suite == Suite::Glue);
     scores::glue_fill(&newest_among(of_glue))
 }

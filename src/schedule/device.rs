@@ -44,6 +44,37 @@ pub fn choose(
     }
 }
 
+/// Chooses the device for an evaluation that starts now: as for an analysis, but a GPU on which anybody
+/// computes is refused also where it was asked for by its number, and where all GPUs are in use the
+/// CPU is no way out. An evaluation trains for hours.
+///
+/// # Errors
+/// Says who uses the GPU, and what to do.
+pub fn for_evaluation(
+    wish: Device,
+    min_free: u64,
+    reading: &GpuReading,
+) -> Result<DeviceChoice, String> {
+    let nobody = BTreeSet::new();
+    let choice = choose(wish, min_free, reading, &nobody);
+    let by_number = |number: u32| {
+        let gpu = reading.gpus.iter().find(|gpu| gpu.index == number)?;
+        Some(format!("GPU {number} {}", why_not(gpu, min_free, &nobody)?))
+    };
+    let refusal = match wish {
+        Device::Cpu => None,
+        Device::Cuda(number) if choice.gpu.is_some() => by_number(number),
+        Device::Auto if choice.gpu.is_some() || reading.gpus.is_empty() => None,
+        Device::Cuda(_) | Device::Auto => {
+            Some(choice.reason.strip_prefix("cpu: ").unwrap_or(&choice.reason).to_owned())
+        }
+    };
+    match refusal {
+        None => Ok(choice),
+        Some(why) => Err(format!("{why}; wait for it, or evaluate with `--device cpu`")),
+    }
+}
+
 /// Returns the device of the embedded probe.
 pub fn for_probe() -> DeviceChoice {
     cpu("the embedded probe needs no GPU")
@@ -254,5 +285,22 @@ mod tests {
             "",
             "cpu: cuda:0 is configured and cannot be used (lost)",
         );
+    }
+
+    #[test]
+    fn an_evaluation_never_takes_a_gpu_that_somebody_uses() {
+        let choose = |wish, gpus| {
+            let chosen = for_evaluation(wish, 4 * GIB, &reading(gpus));
+            chosen.map(|choice| choice.gpu.unwrap_or_else(|| choice.reason.clone()))
+        };
+        let used = || gpu(0, 30 * GIB, &[4711]);
+        assert_eq!(choose(Device::Auto, vec![used(), gpu(1, 39 * GIB, &[])]), Ok("GPU-1".into()));
+        let refused = choose(Device::Auto, vec![used()]).unwrap_err();
+        assert!(refused.starts_with("GPU 0 is used by process 4711; wait"), "{refused}");
+        assert_eq!(choose(Device::Cuda(0), vec![used()]), Err(refused));
+        let missing = choose(Device::Cuda(3), vec![used()]).unwrap_err();
+        assert!(missing.starts_with("cuda:3 is configured and there are only 1 GPUs"), "{missing}");
+        assert_eq!(choose(Device::Cpu, vec![used()]), Ok("cpu: as configured".into()));
+        assert_eq!(choose(Device::Auto, vec![]), Ok("cpu: there is no GPU".into()));
     }
 }

@@ -16,7 +16,9 @@ use notify::{INotifyWatcher, RecursiveMode, Watcher};
 use sha2::{Digest as _, Sha256};
 
 use super::files::{FileTime, folder_identity};
-use crate::model::evaluation::{EvaluationNews, EvaluationSighting, GateOverride};
+use crate::model::evaluation::{
+    EvaluationNews, EvaluationReport, EvaluationSighting, GateOverride,
+};
 use crate::model::ids::{Digest, FolderIdentity};
 use crate::model::journal::EvaluationMemory;
 use crate::parse::evaluation::{self, FileName, Files, Part};
@@ -185,6 +187,25 @@ pub fn look_once(config: EvaluationConfig, told: Told) -> Vec<EvaluationNews> {
     Looker::new(config, told).look(Timestamp::now()).news
 }
 
+/// Reads the reports of a folder of which a file was written since a moment, whole or not.
+///
+/// # Errors
+/// The folder cannot be listed.
+pub fn written_since(folder: &Path, since: Timestamp) -> io::Result<Vec<EvaluationReport>> {
+    let mut written = Vec::new();
+    for (name, files) in reports(folder)?.into_values() {
+        if files.iter().all(|file| file.modified < since) {
+            continue;
+        }
+        let mut parts: BTreeMap<Part, Vec<u8>> = BTreeMap::new();
+        for file in &files {
+            parts.insert(file.part, read_file(&folder.join(&file.name))?);
+        }
+        written.extend(evaluation::read(&name, in_parts(&parts)).reports);
+    }
+    Ok(written)
+}
+
 /// The watch on the reports' folder, where inotify gives one.
 struct Hints {
     watcher: Option<INotifyWatcher>,
@@ -338,13 +359,7 @@ impl Looker {
             return Ok(None);
         }
         self.told.reports.insert(name.stem.clone(), digest.clone());
-        let part = |part| parts.get(&part).map(Vec::as_slice);
-        let files = Files {
-            results: part(Part::Results),
-            metadata: part(Part::Metadata),
-            summary: part(Part::Summary),
-        };
-        let reading = evaluation::read(name, files);
+        let reading = evaluation::read(name, in_parts(&parts));
         for problem in &reading.problems {
             tracing::warn!(report = name.stem, problem, "an evaluation report cannot be used");
         }
@@ -419,6 +434,15 @@ fn modified(metadata: &std::fs::Metadata) -> Timestamp {
     use std::os::unix::fs::MetadataExt as _;
 
     FileTime(metadata.mtime(), metadata.mtime_nsec()).timestamp()
+}
+
+fn in_parts(parts: &BTreeMap<Part, Vec<u8>>) -> Files<'_> {
+    let part = |part| parts.get(&part).map(Vec::as_slice);
+    Files {
+        results: part(Part::Results),
+        metadata: part(Part::Metadata),
+        summary: part(Part::Summary),
+    }
 }
 
 fn digest(parts: &BTreeMap<Part, Vec<u8>>) -> Digest {

@@ -54,6 +54,7 @@ fn plan(script: &str) -> Plan {
             nice: 0,
             open_files: None,
         },
+        output: None,
     }
 }
 

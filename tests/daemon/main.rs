@@ -19,6 +19,7 @@ mod demo;
 mod doctor;
 mod documents;
 mod editors;
+mod evaluation;
 mod gpus;
 mod logs;
 mod queue;

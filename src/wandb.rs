@@ -1,5 +1,7 @@
 #![expect(clippy::disallowed_methods, reason = "IO shell: reads a run's local W&B files")]
-//! IO shell. What W&B left of a run on this host.
+//! IO shell. What W&B knows of a run: from what it left on this host, and from its service.
+
+pub mod api;
 
 use std::fs::File;
 use std::io::Read as _;

@@ -5,7 +5,9 @@
 //! literals, `files/config.yaml`, `files/wandb-metadata.json` and `files/wandb-summary.json` stand
 //! beside it in online runs, `files/output.log` holds what the program printed.
 
+pub mod graphql;
 mod literal;
+pub mod netrc;
 
 use std::collections::BTreeMap;
 

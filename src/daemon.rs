@@ -16,6 +16,7 @@ mod helpers;
 mod host_evidence;
 pub mod http;
 pub mod load_settings;
+pub mod log_branch;
 mod log_store;
 #[cfg(test)]
 mod model_test;

@@ -47,7 +47,7 @@ use crate::model::host_evidence::{KernelReading, LogWriters};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
 use crate::model::journal::{Change, DocumentsState, FoundFacts, Standing, Transaction};
 use crate::model::shell_log::{LogKey, LogSighting};
-use crate::model::status::{GpuReading, HostStatus, Readiness};
+use crate::model::status::{GpuReading, HostStatus, LogStatus, Readiness};
 use crate::model::time::Moment;
 use crate::settings::{AlertSettings, Settings};
 
@@ -131,6 +131,8 @@ pub enum Event {
     CommitTrouble(Option<String>),
     /// The state of the documents.
     Documents(DocumentsState),
+    /// The state of the log's own branch.
+    Log(LogStatus),
     /// A reading of the host without its GPUs, and the daemon's own resident memory in bytes.
     Host(HostStatus, Option<u64>),
     /// A reading of the GPUs.
@@ -255,6 +257,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         }
         Event::CommitTrouble(problem) => commit_trouble(world, problem, out),
         Event::Documents(documents) => world.documents = documents,
+        Event::Log(log) => world.log = log,
         Event::Host(host, own_memory) => host_reading(world, host, own_memory),
         Event::Gpus(reading) => gpu_reading(world, reading),
         Event::Reloaded(settings, needs_restart) => {

@@ -75,10 +75,7 @@ pub fn is_changed(file: &Path) -> bool {
 /// one.
 pub fn train_tag(folder: &Path, run: &RunId) -> Option<String> {
     let checkout = Checkout::of(&folder.join("any"))?;
-    // A linked worktree shares its tags with the main one. Source: `gitrepository-layout(5)`.
-    let shared = std::fs::read_to_string(checkout.directory.join("commondir")).ok();
-    let common = shared.map(|path| checkout.directory.join(path.trim_end()));
-    tags::of_run(&common.unwrap_or(checkout.directory), run)
+    tags::of_run(&checkout.common_directory(), run)
 }
 
 /// A checkout: its top folder and its git directory.
@@ -93,6 +90,14 @@ impl Checkout {
     fn of(file: &Path) -> Option<Self> {
         let (top, directory) = git_directory(file)?;
         Some(Self { top, directory })
+    }
+
+    /// Returns the git directory that holds what linked worktrees share, references among it.
+    /// Source: `gitrepository-layout(5)`.
+    fn common_directory(&self) -> PathBuf {
+        let shared = std::fs::read_to_string(self.directory.join("commondir")).ok();
+        let common = shared.map(|path| self.directory.join(path.trim_end()));
+        common.unwrap_or_else(|| self.directory.clone())
     }
 
     fn tracked(&self, file: &Path) -> Result<Tracked, String> {

@@ -12,6 +12,7 @@
 )]
 
 mod alert_rows;
+mod anew;
 mod attributes;
 mod batch;
 pub mod delivery;
@@ -19,6 +20,7 @@ pub mod editing;
 mod evaluation_rows;
 pub mod history;
 pub mod journal;
+pub mod keeping;
 mod late;
 mod lock;
 mod log_rows;

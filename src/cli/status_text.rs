@@ -8,7 +8,7 @@ use std::time::Duration;
 use crate::cli::terminal::{Line, Tint, bytes_text, clock_text, duration_text, wrapped};
 use crate::model::numbers::counted;
 use crate::model::time::Moment;
-use crate::publish::wire::{Analysis, Documents, Gpu, Held, Host, Status, UnlinkedLog, Watch};
+use crate::publish::wire::{Analysis, Documents, Gpu, Held, Host, Log, Status, UnlinkedLog, Watch};
 
 /// How wide the names of the blocks are.
 const NAME_COLUMNS: usize = 11;
@@ -128,6 +128,7 @@ fn machinery(status: &Status, now: Option<Moment>) -> Vec<Line> {
     }
     lines.extend(unlinked_logs(&status.unlinked_logs));
     lines.push(documents(&status.documents));
+    lines.extend(log_branch(&status.log));
     lines.push(watch(&status.watch, now));
     lines.push(named("host").with(Tint::Plain, &host(&status.host)));
     for gpu in &status.host.gpus {
@@ -177,6 +178,18 @@ fn documents(documents: &Documents) -> Line {
             .with(Tint::Plain, &format!("{pending} to write or look at again, "))
             .with(Tint::Red, &format!("{} held", counted(held, "document"))),
     }
+}
+
+/// Says on which branch the log is written; in the checkout is the usual way, and not said.
+fn log_branch(log: &Log) -> Option<Line> {
+    let branch = log.branch.as_ref()?;
+    let unmerged = match log.unmerged {
+        0 => "all of it is in the default branch".to_owned(),
+        unmerged => format!("{} to merge", plural(unmerged, "commit", "commits")),
+    };
+    let line = named("log").with(Tint::Plain, &format!("on `{branch}`, {unmerged}"));
+    let problem = log.problem.as_ref();
+    Some(problem.map_or(line.clone(), |_| line.with(Tint::Red, ", in trouble")))
 }
 
 fn watch(watch: &Watch, now: Option<Moment>) -> Line {

@@ -9,7 +9,10 @@ use std::time::Duration;
 use serde::Serialize;
 use tokio::time::timeout;
 
+use crate::model::numbers::counted;
 use crate::settings::Settings;
+
+use super::log_branch;
 
 /// How long a look at files may take.
 const QUICK: Duration = Duration::from_secs(15);
@@ -68,7 +71,7 @@ pub async fn examine(settings: &Settings) -> Vec<Check> {
         files("training", SCAN, files::training),
         files("state", QUICK, files::state),
         files("journal", QUICK, files::journal),
-        files("git", QUICK, files::git),
+        git(settings),
         files("log", QUICK, files::log),
         files("reports", QUICK, files::reports),
         files("inotify", QUICK, host_facts::inotify),
@@ -83,6 +86,30 @@ pub async fn examine(settings: &Settings) -> Vec<Check> {
     let alerts = alerts(settings);
     let after = [gpus, kernel, watch, git, log, reports, socket, alerts];
     before.into_iter().chain(analysis).chain(after).collect()
+}
+
+/// What git is doing with the log, in the checkout or on its own branch.
+async fn git(settings: &Settings) -> Check {
+    let Some(branch) = log_branch::branch(settings) else {
+        let settings = settings.clone();
+        return look("git", QUICK, move || files::git(&settings)).await;
+    };
+    let name = branch.branch();
+    let sent = if settings.log.push { "it is pushed" } else { "it is not pushed" };
+    match timeout(QUICK, branch.unmerged()).await {
+        Err(_) => hangs("git", QUICK),
+        Ok(Err(problem)) => {
+            Check::problem("git", problem, "until then what is to be written into the log waits")
+        }
+        Ok(Ok(unmerged)) => Check::fine(
+            "git",
+            format!(
+                "the log is written on the branch `{name}`: {} that the default branch does not \
+                 have; {sent}",
+                counted(unmerged as u64, "commit")
+            ),
+        ),
+    }
 }
 
 /// Says who is told of trouble, by host only. Nothing is sent.

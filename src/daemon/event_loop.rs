@@ -217,8 +217,9 @@ impl Loop {
             match self.house.records.try_send(request) {
                 Ok(()) => self.asked += 1,
                 Err(TrySendError::Full(request) | TrySendError::Disconnected(request)) => {
-                    let Request::Commit { transaction, .. } = request;
-                    self.backlog.push_front(transaction);
+                    if let Request::Commit { transaction, .. } = request {
+                        self.backlog.push_front(transaction);
+                    }
                     return;
                 }
             }

@@ -21,7 +21,12 @@ pub(super) fn progress(world: &World) -> Progress {
     }
     let status = engine::snapshot(world, world.now);
     let held: u64 = status.documents.held.iter().map(|held| held.entries).sum();
-    if status.documents.pending > held {
+    // What is written on a branch counts when it is committed there, and sent.
+    let branch = &status.log;
+    if let Some(problem) = branch.problem.as_ref().filter(|_| !branch.is_busy) {
+        return Progress::Stuck(problem.clone());
+    }
+    if branch.is_busy || status.documents.pending > held {
         return Progress::GoesOn;
     }
     left_over(&status).map_or(Progress::Done, Progress::Stuck)

@@ -93,7 +93,13 @@ fn merge(old: &Settings, new: Settings) -> (Settings, Vec<String>) {
     if old.status != new.status {
         needs_restart.push("[status]".to_owned());
     }
+    let mut log = new.log.clone();
+    if (old.log.write, old.log.push) != (log.write, log.push) {
+        needs_restart.push("log.write".to_owned());
+        (log.write, log.push) = (old.log.write, old.log.push);
+    }
     let merged = Settings {
+        log,
         paths: old.paths.clone(),
         run_pattern: old.run_pattern.clone(),
         machine: old.machine.clone(),

@@ -16,6 +16,7 @@ use crate::record::replace::{self, ReplaceError};
 use crate::settings::Settings;
 use crate::{engine, git};
 
+use super::log_branch::written_log;
 use super::reading;
 
 /// A longer text is told by its length and not shown as a difference.
@@ -88,7 +89,7 @@ pub(super) fn observations(memory: &Memory, run: &RunId) -> Vec<Observation> {
 
 /// Spells the machine as the experiment log does.
 fn spelled(settings: &Settings, facts: &RunFacts) -> anyhow::Result<RunFacts> {
-    let log = replace::read(&settings.paths.experiment_log)?;
+    let log = replace::read(&written_log(settings))?;
     let log = log.as_ref().map(|log| log.text.as_slice());
     let headers = &settings.log.headers;
     let spell = |machine: &String| document::machine_spelling(log, machine, headers);

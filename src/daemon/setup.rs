@@ -22,6 +22,7 @@ use crate::publish::{
 use crate::record::delivery::Delivery;
 use crate::record::editing::Editor;
 use crate::record::journal::Journal;
+use crate::record::keeping::Keeper;
 use crate::record::opening::OpenError;
 use crate::record::places::Places;
 use crate::record::recorder::{self, Output, Recorder, Request};
@@ -35,6 +36,7 @@ use super::analyses::Analyses;
 use super::commands::{self, Ordered};
 use super::devices::Devices;
 use super::helpers::Helpers;
+use super::log_branch::{self, Documents};
 use super::log_store::JournaledLogs;
 use super::signals::Asking;
 use super::workers::Workers;
@@ -82,6 +84,7 @@ pub(super) async fn open(options: &Options) -> Result<House, Fatal> {
     refuse_foreign_root(&settings.paths.root)?;
     let (journal, memory) = open_journal(&settings).await?;
     sweep_state(&settings).await;
+    log_branch::make_readable(&settings, &memory).await;
     let socket = bind(&settings).await?;
     tracing::info!(
         root = %settings.paths.root.display(),
@@ -133,6 +136,8 @@ fn wire(
     let publisher = Publisher::new(memory.last_seq);
     let (snapshots, latest) = state::channel(Arc::new(first_snapshot(settings, &memory)));
     let devices = Devices::start(&mut workers, news_sender.clone())?;
+    let news_of_log = (records.clone(), news_sender.clone());
+    let keeper = log_branch::keep(&mut workers, settings, news_of_log, &stop);
     let alerts = Alerts::start(&mut workers, settings, news_sender.clone(), stop.clone());
     let helpers = {
         let settings = Arc::clone(settings);
@@ -148,7 +153,7 @@ fn wire(
     let (logs, tail) = follow_logs(&mut workers, settings, &memory, &helpers)?;
     let world = world(settings, memory);
     start_watching(&mut workers, WatchConfig::from(&**settings), to_loop, &inbox)?;
-    let recorder = open_recorder(settings, journal)?;
+    let recorder = open_recorder(settings, journal, keeper)?;
     workers
         .spawn_thread("record", move || Ok(recorder::run(recorder, &requests, &to_recorder)?))?;
     let state = settings.paths.state.clone();
@@ -221,6 +226,7 @@ fn world(settings: &Arc<Settings>, memory: Memory) -> World {
     let made_before = made_before(settings, &memory);
     let mut world = World::new(Arc::clone(settings), memory, daemon_status(settings), now());
     world.use_made_before(made_before);
+    world.log = log_branch::first_status(settings);
     world
 }
 
@@ -254,8 +260,13 @@ struct Ways {
     commands: mpsc::Sender<CommandRequest>,
 }
 
-pub(super) fn open_recorder(settings: &Settings, journal: Journal) -> anyhow::Result<Recorder> {
-    let places = Places::new(&settings.paths, crate::git::busy_with);
+pub(super) fn open_recorder(
+    settings: &Settings,
+    journal: Journal,
+    keeper: Arc<dyn Keeper>,
+) -> anyhow::Result<Recorder> {
+    let Documents { root, log, reports } = log_branch::documents(settings);
+    let places = Places { root, log, reports, keeper };
     let editor = Editor::of_experiment_log();
     let delivery = Delivery::new(&journal, places, editor, crate::record::Now::read())?;
     Ok(Recorder::new(journal, delivery))
@@ -364,17 +375,19 @@ fn made_before(
     if !memory.fresh {
         return std::collections::BTreeSet::new();
     }
-    let log = match std::fs::read(&settings.paths.experiment_log) {
-        Ok(log) => log,
-        Err(error) => {
-            if error.kind() != std::io::ErrorKind::NotFound {
-                tracing::warn!(%error, "cannot read the experiment log");
+    let logs = [log_branch::documents(settings).log, settings.paths.experiment_log.clone()];
+    let mut made = std::collections::BTreeSet::new();
+    for log in logs {
+        match std::fs::read(&log) {
+            Ok(log) => {
+                let rows = crate::document::observed(&log).into_iter();
+                made.extend(rows.map(|(_, run, checkpoint)| (run, checkpoint)));
             }
-            return std::collections::BTreeSet::new();
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(error) => tracing::warn!(%error, "cannot read the experiment log"),
         }
-    };
-    let rows = crate::document::observed(&log);
-    rows.into_iter().map(|(_, run, checkpoint)| (run, checkpoint)).collect()
+    }
+    made
 }
 
 /// Answers the socket's questions about old events from a connection of its own.

@@ -73,6 +73,7 @@ pub fn snapshot_after(before: &Status, world: &World, now: Moment) -> Status {
         unlinked_reports: evaluations::unlinked(world),
         running: world.running.iter().map(running).collect(),
         documents: world.documents.clone(),
+        log: world.log.clone(),
         watch,
         host: world.host.clone(),
         daemon,
@@ -128,6 +129,9 @@ fn problems(world: &World, now: Moment) -> Vec<String> {
     problems.extend(world.watch.degraded.clone());
     let held = world.documents.held.iter();
     problems.extend(held.map(|held| format!("`{}` is held: {}", held.document, held.reason)));
+    let branch = world.log.branch.as_ref().zip(world.log.problem.as_ref());
+    problems
+        .extend(branch.map(|(branch, problem)| format!("the log's branch `{branch}`: {problem}")));
     let unreadable = world.runs.iter().filter_map(|(id, run)| {
         run.problem.as_ref().map(|problem| format!("run `{id}`: {problem}"))
     });

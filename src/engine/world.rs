@@ -15,7 +15,7 @@ use crate::model::journal::{
 };
 use crate::model::observation::Observation;
 use crate::model::shell_log::LogKey;
-use crate::model::status::{DaemonStatus, HostStatus, Readiness, WatchStatus};
+use crate::model::status::{DaemonStatus, HostStatus, LogStatus, Readiness, WatchStatus};
 use crate::model::time::Moment;
 use crate::model::training::{KnownState, TrainerMetric};
 use crate::schedule::command::Rejected;
@@ -82,6 +82,7 @@ pub struct World {
     pub(crate) shell_logs_read: bool,
     pub(crate) evaluations: Evaluations,
     pub(crate) documents: DocumentsState,
+    pub(crate) log: LogStatus,
     pub(crate) alerts: Alerts,
     pub(crate) watch: WatchStatus,
     /// When all runs were last looked through for what is stuck or broken.
@@ -227,6 +228,7 @@ impl World {
             shell_logs_read: false,
             evaluations: Evaluations::remembered(memory.evaluations),
             documents: DocumentsState::default(),
+            log: LogStatus::default(),
             alerts: Alerts::remembered(memory.troubles, memory.alerts),
             watch: WatchStatus::default(),
             absence_looked_at: None,

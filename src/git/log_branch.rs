@@ -20,6 +20,7 @@ mod site;
 mod worktree;
 
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use crate::model::divided::DividedLog;
 
@@ -136,6 +137,11 @@ impl LogBranch {
         }
         let site = self.site().await?;
         base::fetch(&site).await
+    }
+
+    /// Returns signs that change when the default branch may have moved here. Runs nothing.
+    pub fn signs(&self) -> Vec<SystemTime> {
+        site::signs(&self.root)
     }
 
     /// Returns how many commits of the branch the default branch does not have.

@@ -33,6 +33,8 @@ pub struct Status {
     pub running: Vec<RunningAnalysis>,
     /// Documents pending or held.
     pub documents: DocumentsState,
+    /// Where the experiment log is written.
+    pub log: LogStatus,
     /// How the training folder is watched.
     pub watch: WatchStatus,
     /// The host.
@@ -43,6 +45,19 @@ pub struct Status {
     pub alerts: Vec<ReceiverStatus>,
     /// What is wrong right now, each a sentence that says what to do.
     pub problems: Vec<String>,
+}
+
+/// Where the experiment log is written: in the checkout unless there is a branch.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LogStatus {
+    /// The log's own branch, if it is written there.
+    pub branch: Option<String>,
+    /// Commits of it that the default branch does not have.
+    pub unmerged: u64,
+    /// Whether something is being done for it that is not over yet.
+    pub is_busy: bool,
+    /// Why it is not as it should be, and what happens about it.
+    pub problem: Option<String>,
 }
 
 /// One run.

@@ -18,8 +18,9 @@ use serde_json::Value;
 pub use command::Command;
 pub use event::{Event, Happened};
 pub use status::{
-    Analysis, CheckpointCounts, Daemon, Documents, Gpu, Held, Host, Incomplete, Metrics, Queued,
-    RecentMetric, Run, Running, Score, Status, TrajectoryPoint, UnlinkedLog, UnlinkedReport, Watch,
+    Analysis, CheckpointCounts, Daemon, Documents, Gpu, Held, Host, Incomplete, Log, Metrics,
+    Queued, RecentMetric, Run, Running, Score, Status, TrajectoryPoint, UnlinkedLog,
+    UnlinkedReport, Watch,
 };
 
 use crate::model::command::Answer;

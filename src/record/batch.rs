@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
-use super::editing::Editor;
+use super::editing::{Editor, Setting};
 use super::outbox::{Cells, Entry};
 use crate::model::ids::RunId;
 use crate::model::observation::{CellFill, DocumentEdit, HeaderNames, RunColumn};
@@ -31,15 +31,15 @@ pub(super) fn compose(
     text: Option<&[u8]>,
     entries: &[Entry],
     mut cells: Cells,
-    reports_link: &str,
+    setting: &Setting,
 ) -> Result<Composed, String> {
-    let mut touched = settle_intents(editor, (text, entries), &mut cells, reports_link)?;
+    let mut touched = settle_intents(editor, (text, entries), &mut cells, setting)?;
     let mut composed = Composed::default();
     let mut current = text.map(Cow::Borrowed);
     for entry in entries {
         let run = RunId::new(entry.edit.run());
         let written = |column| cells.get(&(run.clone(), column))?.value.clone();
-        let applied = (editor.apply)(current.as_deref(), &entry.edit, &written, reports_link)?;
+        let applied = (editor.apply)(current.as_deref(), &entry.edit, &written, setting)?;
         composed.entries.push((entry.id, applied.changed));
         if applied.changed {
             composed.changed = true;
@@ -73,20 +73,15 @@ fn settle_intents(
     editor: &Editor,
     (text, entries): (Option<&[u8]>, &[Entry]),
     cells: &mut Cells,
-    reports_link: &str,
+    setting: &Setting,
 ) -> Result<BTreeSet<(RunId, RunColumn)>, String> {
     let mut touched = BTreeSet::new();
     for ((run, column), cell) in cells.iter_mut() {
         let Some(intended) = cell.intended.take() else { continue };
-        let fill = CellFill { column: *column, value: format!("{intended} probe") };
-        let probe = DocumentEdit::RunRow {
-            run: run.clone(),
-            fills: vec![fill],
-            add_missing: false,
-            headers: headers_of(entries, run),
-        };
+        let fill = CellFill { column: *column, value: intended.clone() };
+        let probe = probe(run, &fill, headers_of(entries, run));
         if cell.value.as_ref() != Some(&intended)
-            && holds(editor, text, (&probe, *column, &intended), reports_link)?
+            && holds(editor, text, (&probe, *column, &intended), setting)?
         {
             cell.value = Some(intended);
         }
@@ -95,17 +90,23 @@ fn settle_intents(
     Ok(touched)
 }
 
+/// Returns an edit that would replace a cell's value by another one.
+pub(super) fn probe(run: &RunId, fill: &CellFill, headers: HeaderNames) -> DocumentEdit {
+    let fill = CellFill { column: fill.column, value: format!("{} probe", fill.value) };
+    DocumentEdit::RunRow { run: run.clone(), fills: vec![fill], add_missing: false, headers }
+}
+
 /// Returns whether a cell holds a value, or nothing: an edit that may only replace this very value
 /// would change the text then.
-fn holds(
+pub(super) fn holds(
     editor: &Editor,
     text: Option<&[u8]>,
     (probe, column, value): (&DocumentEdit, RunColumn, &str),
-    reports_link: &str,
+    setting: &Setting,
 ) -> Result<bool, String> {
     let Some(text) = text else { return Ok(false) };
     let written = |asked| (asked == column).then(|| value.to_owned());
-    Ok((editor.apply)(Some(text), probe, &written, reports_link)?.changed)
+    Ok((editor.apply)(Some(text), probe, &written, setting)?.changed)
 }
 
 /// Returns by which header texts the entries of a run find its columns.

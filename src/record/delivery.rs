@@ -10,8 +10,9 @@ use std::path::Path;
 use std::time::Instant;
 
 use super::batch::{self, Composed};
-use super::editing::Editor;
+use super::editing::{Editor, Setting};
 use super::journal::{CommitError, Journal, Recorded};
+use super::keeping::Leave;
 use super::looks::Look;
 use super::outbox::{Delivered, DocumentKey, Entry};
 use super::places::{self, Places};
@@ -29,6 +30,8 @@ const BATCH: usize = 500;
 /// How many bytes of text are gone through for one batch, so that a commit never waits long for
 /// a document: a long log takes fewer entries at a time.
 const BATCH_BYTES: usize = 128 * 1024 * 1024;
+/// With more runs than this in one batch, they are not delivered one by one.
+const RUNS_APART: usize = 16;
 
 /// Carries outbox entries into documents.
 #[derive(Debug)]
@@ -61,12 +64,16 @@ impl Delivery {
         for key in journal.pending_documents()? {
             delivery.wake(key, now);
         }
-        for (document, id, _) in journal.written(None)? {
+        let mut runs = BTreeSet::new();
+        for (document, id, edit) in journal.written(None)? {
+            runs.insert(RunId::new(edit.run()));
             match delivery.looks.iter_mut().find(|look| look.document == document) {
                 Some(look) => look.ids.push(id),
                 None => delivery.looks.push(Look::of(&document, vec![id], None)),
             }
         }
+        // What was written last in an earlier life may not have come further than that.
+        delivery.places.keeper.wrote(&runs);
         Ok(delivery)
     }
 
@@ -80,7 +87,8 @@ impl Delivery {
         let lines = self.lines.values().map(Line::due);
         let looks = self.looks.iter().map(|look| look.due.unwrap_or(now.instant));
         let sweep = (!self.swept).then_some(now.instant);
-        lines.chain(looks).chain(sweep).min()
+        let anew = self.places.keeper.divided().map(|_| now.instant);
+        lines.chain(looks).chain(sweep).chain(anew).min()
     }
 
     /// Does what is due for one document, if anything is.
@@ -95,6 +103,9 @@ impl Delivery {
         if !self.swept {
             self.swept = true;
             sweep_folders(&self.places);
+        }
+        if let Some(divided) = self.places.keeper.divided() {
+            return self.write_anew(journal, &divided, now);
         }
         for look in &mut self.looks {
             look.arm(now);
@@ -151,6 +162,10 @@ impl Delivery {
             let reason = format!("`{file}` is not a file name: the note is not written");
             return self.hold(journal, &key, &reason, now);
         }
+        match self.places.keeper.ask(None) {
+            Leave::Now => {}
+            refused => return self.wait_or_hold(journal, &key, refused, now),
+        }
         match self.create_note(&self.places.path(&key), text.as_bytes()) {
             Ok(()) | Err(ReplaceError::Changed) => {}
             Err(error) => return self.postpone(journal, &key, &error, now),
@@ -162,6 +177,8 @@ impl Delivery {
         };
         let recorded = journal.delivered(&key, &delivered, now.moment)?;
         self.finish(&key, delivered.written);
+        let runs = entries.iter().map(|entry| RunId::new(entry.edit.run())).collect();
+        self.places.keeper.wrote(&runs);
         // Lines of the log that link to the note have waited for it.
         self.wake(DocumentKey::Log, now);
         Ok(vec![recorded])
@@ -185,18 +202,21 @@ impl Delivery {
             self.lines.remove(&key);
             return Ok(Vec::new());
         }
+        match self.places.keeper.ask(Some(&self.places.log)) {
+            Leave::Now => {}
+            refused => return self.wait_or_hold(journal, &key, refused, now),
+        }
         let read = match self.read_quiet_log(now) {
             Ok(Some(read)) => read,
             Ok(None) => return Ok(Vec::new()),
             Err(reason) => return self.hold(journal, &key, &reason, now),
         };
         let text = read.as_ref().map(|read| read.text.as_slice());
+        let setting = self.setting();
         entries.truncate(batch_limit(text.map_or(0, <[u8]>::len)));
-        let runs: BTreeSet<RunId> =
-            entries.iter().map(|entry| RunId::new(entry.edit.run())).collect();
+        let runs = one_delivery(&mut entries, setting.machine.is_some());
         let cells = journal.cells(&runs)?;
-        let link = self.places.reports_link();
-        let composed = match batch::compose(&self.editor, text, &entries, cells, &link) {
+        let composed = match batch::compose(&self.editor, text, &entries, cells, &setting) {
             Ok(composed) => composed,
             Err(reason) => return self.hold(journal, &key, &reason, now),
         };
@@ -213,6 +233,7 @@ impl Delivery {
         let delivered = self.delivered(journal, &entries, composed, now)?;
         let recorded = journal.delivered(&key, &delivered, now.moment)?;
         self.finish(&key, delivered.written);
+        self.places.keeper.wrote(&runs);
         // There may be more than one batch of them.
         self.wake(key, now);
         Ok(vec![recorded])
@@ -224,9 +245,6 @@ impl Delivery {
         reason = "the outer one says whether it is time, the inner one whether there is a log"
     )]
     fn read_quiet_log(&mut self, now: Now) -> Result<Option<Option<Document>>, String> {
-        if let Some(reason) = (self.places.hold)(&self.places.log) {
-            return Err(reason);
-        }
         let stamp = reading::stamp(&self.places.log)?;
         let Some(line) = self.lines.get_mut(&DocumentKey::Log) else { return Ok(None) };
         // What we wrote last and nobody touched since needs no waiting for anybody.
@@ -236,6 +254,10 @@ impl Delivery {
         } else {
             Ok(None)
         }
+    }
+
+    pub(super) fn setting(&self) -> Setting {
+        Setting { reports: self.places.reports_link(), machine: self.places.keeper.machine() }
     }
 
     fn write_log(
@@ -338,6 +360,23 @@ impl Delivery {
         self.hold(journal, key, &reason, now)
     }
 
+    /// Does as the keeper of the documents says.
+    fn wait_or_hold(
+        &mut self,
+        journal: &mut Journal,
+        key: &DocumentKey,
+        refused: Leave,
+        now: Now,
+    ) -> Result<Vec<Recorded>, CommitError> {
+        if let Leave::Held(reason) = refused {
+            return self.hold(journal, key, &reason, now);
+        }
+        if let Some(line) = self.lines.get_mut(key) {
+            line.wait(now);
+        }
+        Ok(Vec::new())
+    }
+
     fn hold(
         &mut self,
         journal: &mut Journal,
@@ -345,6 +384,7 @@ impl Delivery {
         reason: &str,
         now: Now,
     ) -> Result<Vec<Recorded>, CommitError> {
+        self.places.keeper.wrote(&BTreeSet::new());
         if let Some(line) = self.lines.get_mut(key) {
             line.hold(now);
         }
@@ -353,6 +393,19 @@ impl Delivery {
         let event = NewEvent { time: now.moment, run: None, checkpoint: None, what };
         Ok(journal.hold(key, reason, event)?.into_iter().collect())
     }
+}
+
+/// Returns the runs of a delivery. Where each delivery is a commit, it is about one run, as long as
+/// there are few of them.
+fn one_delivery(entries: &mut Vec<Entry>, apart: bool) -> BTreeSet<RunId> {
+    let run_of = |entry: &Entry| RunId::new(entry.edit.run());
+    let runs: BTreeSet<RunId> = entries.iter().map(run_of).collect();
+    let Some(first) = entries.first().map(run_of) else { return runs };
+    if !apart || runs.len() > RUNS_APART {
+        return runs;
+    }
+    entries.retain(|entry| run_of(entry) == first);
+    BTreeSet::from([first])
 }
 
 /// Returns how many entries are joined for a text of this length.

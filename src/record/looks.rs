@@ -50,7 +50,7 @@ impl Delivery {
         position: usize,
         now: Now,
     ) -> Result<Vec<Recorded>, CommitError> {
-        if self.is_late_save_unfinished(position, now) {
+        if self.is_in_other_hands(position, now) || self.is_late_save_unfinished(position, now) {
             return Ok(Vec::new());
         }
         let Some(look) = self.looks.get_mut(position) else { return Ok(Vec::new()) };
@@ -72,6 +72,15 @@ impl Delivery {
             self.wake(document, now);
         }
         Ok(Vec::new())
+    }
+
+    /// Returns whether what was written is not kept yet, and looks again later then.
+    fn is_in_other_hands(&mut self, position: usize, now: Now) -> bool {
+        let waits = !self.places.keeper.is_at_rest();
+        if let Some(look) = self.looks.get_mut(position).filter(|_| waits) {
+            look.due = Some(now.instant + QUIET);
+        }
+        waits
     }
 
     /// Returns whether the old file is being written right now, and looks again later then.

@@ -244,6 +244,44 @@ impl Journal {
         })
     }
 
+    /// Goes through all entries that were ever written, in order.
+    pub(super) fn for_each_written(
+        &self,
+        mut with: impl FnMut(i64, DocumentEdit),
+    ) -> Result<(), CommitError> {
+        let mut query = self
+            .connection
+            .prepare("SELECT id, edit FROM outbox WHERE state <> 'pending' ORDER BY id")?;
+        let mut found = query.query([])?;
+        while let Some(row) = found.next()? {
+            with(row.get(0)?, rows::body(row, 1)?);
+        }
+        Ok(())
+    }
+
+    /// Makes entries pending again, with what is now remembered of the cells.
+    pub(super) fn reopen(
+        &mut self,
+        ids: &[i64],
+        cells: &BTreeMap<(RunId, RunColumn), Option<String>>,
+    ) -> Result<(), CommitError> {
+        self.record(&[], |sql| {
+            let mut mark =
+                sql.prepare("UPDATE outbox SET state = 'pending', missed = 0 WHERE id = ?1")?;
+            for id in ids {
+                mark.execute([id])?;
+            }
+            let mut remember = sql.prepare(
+                "UPDATE cells SET value = ?3, intended = NULL WHERE run = ?1 AND field = ?2",
+            )?;
+            for ((run, column), value) in cells {
+                remember.execute(params![run.as_str(), column.as_str(), value])?;
+            }
+            Ok(())
+        })?;
+        Ok(())
+    }
+
     /// Records a second look: `found` entries are done. From the first missing one on, everything
     /// written into the document is pending again, so that an older value never lands on a newer.
     ///

@@ -2,9 +2,10 @@
 
 use std::collections::VecDeque;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
+use super::keeping::Keeper;
 use super::outbox::DocumentKey;
-use crate::settings::Paths;
 
 /// Where the documents are.
 #[derive(Debug, Clone)]
@@ -15,22 +16,11 @@ pub struct Places {
     pub log: PathBuf,
     /// The run reports folder.
     pub reports: PathBuf,
-    /// Asked before the log is touched: why it must be left alone now, such as a merge in
-    /// progress, or `None`.
-    pub hold: fn(&Path) -> Option<String>,
+    /// Asked before they are touched.
+    pub keeper: Arc<dyn Keeper>,
 }
 
 impl Places {
-    /// Takes the places from the settings.
-    pub fn new(paths: &Paths, hold: fn(&Path) -> Option<String>) -> Self {
-        Self {
-            root: paths.root.clone(),
-            log: paths.experiment_log.clone(),
-            reports: paths.run_reports.clone(),
-            hold,
-        }
-    }
-
     pub(super) fn path(&self, key: &DocumentKey) -> PathBuf {
         match key {
             DocumentKey::Log => self.log.clone(),
@@ -76,7 +66,8 @@ mod tests {
     use super::*;
 
     fn places(log: &str, reports: &str) -> Places {
-        Places { root: "/p".into(), log: log.into(), reports: reports.into(), hold: |_| None }
+        let keeper = Arc::new(crate::record::keeping::InPlace(|_| None));
+        Places { root: "/p".into(), log: log.into(), reports: reports.into(), keeper }
     }
 
     #[test]

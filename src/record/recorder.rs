@@ -26,6 +26,8 @@ pub enum Request {
         /// What to make durable.
         transaction: Transaction,
     },
+    /// Look at the documents: whoever keeps them wants something.
+    LookAtDocuments,
 }
 
 /// What the recorder says.
@@ -91,8 +93,9 @@ impl Recorder {
 
     /// Queues a request.
     pub fn accept(&mut self, request: Request) {
-        let Request::Commit { ticket, transaction } = request;
-        self.queue.push_back((ticket, transaction));
+        if let Request::Commit { ticket, transaction } = request {
+            self.queue.push_back((ticket, transaction));
+        }
     }
 
     /// Commits one request, or does one step for a document if there is none.

@@ -3,15 +3,17 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
 use super::Now;
 use super::delivery::Delivery;
-use super::editing::{AppliedEdit, Editor};
+use super::editing::{AppliedEdit, Editor, Setting};
 use super::history::Reader;
 use super::journal::Journal;
+use super::keeping::InPlace;
 use super::places::Places;
 use super::recorder::{Output, Recorder, Request};
 use crate::model::analysis::FailureClass;
@@ -211,7 +213,7 @@ fn apply_line(
     log: Option<&[u8]>,
     edit: &DocumentEdit,
     written: &dyn Fn(RunColumn) -> Option<String>,
-    link: &str,
+    setting: &Setting,
 ) -> Result<AppliedEdit, String> {
     let text = String::from_utf8_lossy(log.unwrap_or(b"# Log\n")).into_owned();
     if text.contains("<<<<<<<") {
@@ -224,7 +226,7 @@ fn apply_line(
         cells: Vec::new(),
     };
     let DocumentEdit::RunRow { run, fills, add_missing, .. } = edit else {
-        let wanted = line_of(edit, link);
+        let wanted = line_of(edit, &setting.reports);
         let there = text.lines().any(|line| line == wanted);
         return Ok(if there { unchanged } else { appended(wanted) });
     };
@@ -336,7 +338,7 @@ impl Project {
             root: self.root().to_owned(),
             log: self.log(),
             reports: self.root().join("docs/run_reports"),
-            hold: self.hold,
+            keeper: Arc::new(InPlace(self.hold)),
         };
         let journal = self.journal();
         let delivery = Delivery::new(&journal, places, LINES, self.now()).unwrap();

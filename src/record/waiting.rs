@@ -13,6 +13,8 @@ const QUIET_AT_MOST: Duration = Duration::from_secs(2);
 const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// The longest wait before a held document is tried again.
 const RETRY_AT_MOST: Duration = Duration::from_mins(1);
+/// When it is asked again whether a document is ready.
+const READY_SOON: Duration = Duration::from_millis(50);
 /// How often a person may save in between before the document counts as held.
 const CROSSINGS: u32 = 10;
 
@@ -73,6 +75,11 @@ impl Line {
         self.quiet = None;
         self.due = now.instant + QUIET;
         self.crossings <= CROSSINGS
+    }
+
+    /// Asks again in a moment: the document is being made ready.
+    pub(super) fn wait(&mut self, now: Now) {
+        self.due = now.instant + READY_SOON;
     }
 
     /// Waits with a backoff.

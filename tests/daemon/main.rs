@@ -21,6 +21,7 @@ mod documents;
 mod editors;
 mod evaluation;
 mod gpus;
+mod log_branch;
 mod logs;
 mod queue;
 mod receiver;

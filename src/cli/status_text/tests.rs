@@ -32,6 +32,7 @@ fn snapshot(runs: Vec<Run>) -> Status {
         queue: Vec::new(),
         unlinked_reports: Vec::new(),
         running: Vec::new(),
+        log: Log::default(),
         documents: Documents::default(),
         watch: Watch {
             backend: text("inotify"),

@@ -8,6 +8,7 @@ use rustix::fs::Access;
 
 use super::Check;
 use crate::daemon::instant;
+use crate::daemon::log_branch::{documents, written_log};
 use crate::document;
 use crate::host;
 use crate::model::checkpoint::{Condition, TrainingFolder};
@@ -133,7 +134,7 @@ pub(super) fn journal(settings: &Settings) -> Check {
 
 /// The experiment log: there, understood, writable.
 pub(super) fn log(settings: &Settings) -> Check {
-    let (name, path) = ("log", &settings.paths.experiment_log);
+    let (name, path) = ("log", &written_log(settings));
     let shown = path.display();
     let folder = nearest(path.parent().unwrap_or(path));
     if let Err(error) = may_write(folder) {
@@ -176,7 +177,10 @@ pub(super) fn git(settings: &Settings) -> Check {
                       clean; each observation changes it again";
         return Check::warning(name, found, advice);
     }
-    Check::fine(name, "nothing is under way, and the log is not a change of the checkout")
+    Check::fine(
+        name,
+        "the log is written in place; nothing is under way, and it is not a change of the checkout",
+    )
 }
 
 /// The row that the log is asked to take; nothing is written.
@@ -197,7 +201,7 @@ fn sample() -> DocumentEdit {
 
 /// The folder of failure notes.
 pub(super) fn reports(settings: &Settings) -> Check {
-    let (name, folder) = ("reports", &settings.paths.run_reports);
+    let (name, folder) = ("reports", &documents(settings).reports);
     let there = nearest(folder);
     match may_write(there) {
         Ok(()) => Check::fine(name, format!("`{}` is writable", folder.display())),

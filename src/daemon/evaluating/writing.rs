@@ -23,7 +23,7 @@ use crate::record::replace;
 use crate::settings::Settings;
 use crate::watch::evaluations::{self, EvaluationConfig, Told};
 
-use super::super::{now, setup};
+use super::super::{log_branch, now, setup};
 
 /// How long documents may take; a second look comes two seconds after each write.
 const LIMIT: Duration = Duration::from_secs(30);
@@ -44,7 +44,7 @@ pub struct Written {
 /// # Errors
 /// It is there and cannot be read.
 pub fn experiment_log(settings: &Settings) -> anyhow::Result<Option<Vec<u8>>> {
-    Ok(replace::read(&settings.paths.experiment_log)?.map(|read| read.text))
+    Ok(replace::read(&log_branch::written_log(settings))?.map(|read| read.text))
 }
 
 /// Has the reports recorded and written into the experiment log. `reports` are the names of those
@@ -98,7 +98,7 @@ fn record(settings: &Settings) -> anyhow::Result<()> {
     let config = EvaluationConfig { settle: Duration::ZERO, ..EvaluationConfig::from(settings) };
     let shared = Arc::new(settings.clone());
     let mut world = World::new(shared, memory, DaemonStatus::default(), now());
-    let mut recorder = setup::open_recorder(settings, journal)?;
+    let mut recorder = setup::open_recorder(settings, journal, log_branch::keep_alone(settings))?;
     let news = evaluations::look_once(config, told);
     for (ticket, news) in (1..).zip(news.into_iter().chain([EvaluationNews::AllRead])) {
         for effect in engine::step(&mut world, Event::Evaluations(news), now()) {

@@ -2,6 +2,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 use super::run::{Git, text};
 use super::{Base, FOLDER, LogBranch, Project};
@@ -33,6 +34,16 @@ pub fn written(project: Project<'_>) -> Written {
     };
     let root = project.root.strip_prefix(&top).unwrap_or(Path::new(""));
     Written { root: worktree.join(root), log: there(project.log), reports: there(project.reports) }
+}
+
+/// Returns the times of files that change when somebody commits, pulls or fetches. To look at them
+/// costs nothing; what they mean is looked at when they change.
+pub(super) fn signs(root: &Path) -> Vec<SystemTime> {
+    let Some(checkout) = Checkout::of(&root.join("any")) else { return Vec::new() };
+    let common = checkout.common_directory();
+    let names = ["packed-refs", "FETCH_HEAD", "refs/heads", "refs/remotes/origin", "refs/remotes"];
+    let changed = |name| std::fs::metadata(common.join(name)).and_then(|found| found.modified());
+    names.into_iter().filter_map(|name| changed(name).ok()).collect()
 }
 
 /// The repository as it is now.

@@ -341,6 +341,41 @@ async fn commits_of_others_on_the_branch_are_kept_for_them_to_rebase() {
     assert_eq!(clone.written(), "# Log\n\none\ntwo\nthree\nby hand\n");
 }
 
+#[tokio::test]
+async fn a_rebase_that_a_crash_interrupted_is_ended_and_a_persons_is_not() {
+    let clone = Clone::new();
+    let branch = clone.branch(true);
+    branch.prepare(MESSAGE).await.unwrap();
+    let ours = "# Log\n\none\ntwo\nthree\nours\n";
+    clone.write(ours);
+    branch.commit(MESSAGE).await.unwrap();
+    clone.commit(LOG, "# Log\n\none\ntwo\nthree\ntheirs\n");
+    clone.git(&["push", "-q", "origin", "HEAD:main"]);
+    let mut rebase = Command::new("git");
+    rebase.args(["rebase", "-q", "origin/main"]).current_dir(clone.worktree());
+    for role in ["AUTHOR", "COMMITTER"] {
+        rebase.env(format!("GIT_{role}_NAME"), "Ann").env(format!("GIT_{role}_EMAIL"), "ann@lab");
+    }
+    assert!(!rebase.output().unwrap().status.success(), "a conflict");
+    let error = branch.prepare(MESSAGE).await.unwrap_err();
+    assert!(error.starts_with("a rebase is under way in `"), "{error}");
+    fs::write(clone.root().join(".git/worktrees/log/runscribe-rebase"), "").unwrap();
+    assert!(matches!(branch.prepare(MESSAGE).await, Ok(Prepared::Divided(_))));
+    assert_eq!(clone.written(), ours);
+    assert!(!clone.root().join(".git/worktrees/log/runscribe-rebase").exists());
+}
+
+#[tokio::test]
+async fn a_state_folder_that_nobody_ignores_is_not_added_to_the_project() {
+    let clone = Clone::new();
+    clone.commit(".gitignore", "\n");
+    let branch = clone.branch(false);
+    branch.prepare(MESSAGE).await.unwrap();
+    assert_eq!(clone.git(&["status", "--porcelain", "--untracked-files=all"]), "");
+    clone.git(&["add", "."]);
+    assert_eq!(clone.git(&["diff", "--cached", "--name-only"]), "");
+}
+
 #[test]
 fn machines_have_names_that_git_takes() {
     for (machine, name) in [

@@ -4,7 +4,7 @@
 //! patterns of that lie in the working tree's own git folder, and the switch for it is given with
 //! each command: the repository's configuration stays as it is.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ pub(super) async fn ensure(site: &Site, base: &Base) -> Result<(), String> {
     }
     if !is_there {
         refuse_content(folder)?;
+        hide(site).await?;
         add(site, base).await?;
     }
     mend(site).await?;
@@ -114,6 +115,26 @@ fn refuse_content(folder: &Path) -> Result<(), String> {
         Ok(false) => Ok(()),
         Ok(true) => Err(format!("`{}` holds other files: move it away", folder.display())),
         Err(error) => Err(format!("`{}` cannot be read: {error}", folder.display())),
+    }
+}
+
+/// Has git ignore the state folder where nobody did: to `git add .` the working tree in it would be
+/// another repository, and to be added.
+async fn hide(site: &Site) -> Result<(), String> {
+    let folder = &site.worktree.folder;
+    let Some(state) = folder.parent().filter(|state| state.starts_with(&site.top.folder)) else {
+        return Ok(());
+    };
+    if site.top.found(&["check-ignore", "--", text(folder)?]).await?.is_some() {
+        return Ok(());
+    }
+    let list = state.join(".gitignore");
+    let made = std::fs::File::create_new(&list).and_then(|mut file| file.write_all(b"*\n"));
+    match made {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            Err(format!("`{}` cannot be written: {error}", list.display()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -36,6 +36,8 @@ pub struct Status {
     pub running: Vec<Running>,
     /// Documents pending or held.
     pub documents: Documents,
+    /// Where the experiment log is written.
+    pub log: Log,
     /// How the training folder is watched.
     pub watch: Watch,
     /// The host.
@@ -44,6 +46,18 @@ pub struct Status {
     pub daemon: Daemon,
     /// How the receivers of alerts are reached, in the order of the configuration.
     pub alerts: Vec<Receiver>,
+}
+
+/// Where the experiment log is written.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Log {
+    /// The log's own branch; `null` when it is written in the checkout.
+    pub branch: Option<String>,
+    /// Commits of that branch that the default branch does not have.
+    pub unmerged: u64,
+    /// Why the branch is not as it should be, and what happens about it.
+    pub problem: Option<String>,
 }
 
 /// One run.

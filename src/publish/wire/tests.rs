@@ -239,6 +239,12 @@ fn full_status() -> model::status::Status {
                 entries: 2,
             }],
         },
+        log: model::status::LogStatus {
+            branch: Some(text("runscribe/polonez")),
+            unmerged: 2,
+            is_busy: false,
+            problem: Some(text("`origin` cannot be reached: fatal: no route to host")),
+        },
         watch: full_watch(),
         host: full_host(),
         daemon: DaemonStatus {

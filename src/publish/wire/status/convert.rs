@@ -1,8 +1,8 @@
 //! From the model's snapshot to its wire form.
 
 use super::{
-    Analysis, CheckpointCounts, Daemon, Documents, Gpu, Held, Host, Incomplete, Metrics, Queued,
-    Receiver, RecentMetric, Run, Running, Score, Status, TrajectoryPoint, UnlinkedLog,
+    Analysis, CheckpointCounts, Daemon, Documents, Gpu, Held, Host, Incomplete, Log, Metrics,
+    Queued, Receiver, RecentMetric, Run, Running, Score, Status, TrajectoryPoint, UnlinkedLog,
     UnlinkedReport, Watch,
 };
 use crate::model::checkpoint::TrainingPoint;
@@ -24,11 +24,19 @@ impl From<&model::Status> for Status {
             unlinked_reports: status.unlinked_reports.iter().map(UnlinkedReport::from).collect(),
             running: status.running.iter().map(Running::from).collect(),
             documents: Documents::from(&status.documents),
+            log: Log::from(&status.log),
             watch: Watch::from(&status.watch),
             host: Host::from(&status.host),
             daemon: Daemon::from(&status.daemon),
             alerts: status.alerts.iter().map(Receiver::from).collect(),
         }
+    }
+}
+
+impl From<&model::LogStatus> for Log {
+    fn from(log: &model::LogStatus) -> Self {
+        let model::LogStatus { branch, unmerged, problem, is_busy: _ } = log.clone();
+        Self { branch, unmerged, problem }
     }
 }
 

@@ -88,7 +88,7 @@ impl Desk {
             root: folder.path().to_owned(),
             log: folder.path().join("log.md"),
             reports: folder.path().join("reports"),
-            hold: |_| None,
+            keeper: std::sync::Arc::new(runscribe::record::keeping::InPlace(|_| None)),
         };
         let now = Now::read();
         let delivery = Delivery::new(&journal, places, Editor::of_experiment_log(), now).unwrap();

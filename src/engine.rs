@@ -240,8 +240,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::WatchDegraded(reason) => watch_degraded(world, reason, now, out),
         Event::WatchOverflow(reason) => watch_overflow(world, reason, now, out),
         Event::Program(facts, readiness) => {
-            world.program = Some(*facts);
-            world.readiness = readiness;
+            (world.program, world.readiness) = (Some(*facts), readiness);
         }
         Event::RunFacts(run, facts) => documents::run_facts(world, &run, facts, out),
         Event::Placed { number, device } => placed(world, number, device),

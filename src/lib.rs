@@ -25,6 +25,8 @@
 //!   make one.
 //! - Every document is edited losslessly by [`document`] and replaced atomically by
 //!   [`record::replace`], from an outbox whose entries can be applied twice.
+//! - Documents are in one pair of hands at a time: a person's, the recorder's, or git's. Their
+//!   [`record::keeping::Keeper`] is asked before each write.
 //! - A verdict is `pass` only when the report is believed; what cannot be said is `unknown`.
 //! - Whatever an analysis starts ends with it, and with the daemon, however that ends: the
 //!   [`analyze::supervisor`] between them sees to it.

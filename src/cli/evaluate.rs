@@ -11,6 +11,9 @@ use super::output::{Ended, Outcome, Output};
 use super::terminal::clean;
 use super::{Common, exit};
 
+/// Results that wait to be printed, at most; a suite has a dozen tasks.
+const MOST_TASKS: usize = 64;
+
 /// Arguments of `evaluate`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -122,8 +125,9 @@ async fn evaluate(
     output: &mut Output,
 ) -> Result<Vec<TaskResult>, Ended> {
     let stop = Stop::default();
-    let (told, mut results) = tokio::sync::mpsc::unbounded_channel();
-    let mut tell = move |result: &TaskResult| drop(told.send(result.clone()));
+    let (told, mut results) = tokio::sync::mpsc::channel(MOST_TASKS);
+    // There is room for all of them.
+    let mut tell = move |result: &TaskResult| told.try_send(result.clone()).unwrap_or_default();
     let running = evaluation.run(settings, &stop, &mut tell);
     tokio::pin!(running);
     let ended = loop {

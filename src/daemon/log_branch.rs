@@ -294,7 +294,7 @@ impl Keeping {
         match self.branch.unmerged().await {
             Ok(unmerged) => self.unmerged = unmerged,
             Err(problem) => {
-                tracing::debug!(problem, "the commits of the log's branch are not counted")
+                tracing::debug!(problem, "the commits of the log's branch are not counted");
             }
         }
         match self.branch.machines().await {

@@ -13,6 +13,7 @@ use crate::model::status::DaemonStatus;
 use crate::record::replace;
 use crate::settings::Settings;
 
+use super::log_branch::written_log;
 use super::{now, reading, report};
 
 /// Returns the row of a run for the log's own table.
@@ -27,7 +28,7 @@ pub fn row(settings: &Settings, run: &RunId) -> anyhow::Result<RowText> {
     let Some(fills) = engine::row_fills(&world, run, &observations) else {
         bail!("nothing is recorded of a run `{run}`");
     };
-    let log = replace::read(&settings.paths.experiment_log)?;
+    let log = replace::read(&written_log(settings))?;
     let log = log.as_ref().map(|log| log.text.as_slice());
     Ok(document::row_text(log, run, fills, &settings.log.headers)?)
 }

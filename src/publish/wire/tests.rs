@@ -202,6 +202,15 @@ fn full_run() -> model::status::RunStatus {
     }
 }
 
+fn full_log() -> model::status::LogStatus {
+    model::status::LogStatus {
+        branch: Some(text("runscribe/polonez")),
+        unmerged: 2,
+        is_busy: false,
+        problem: Some(text("`origin` cannot be reached: fatal: no route to host")),
+    }
+}
+
 fn full_status() -> model::status::Status {
     use model::status::{DaemonStatus, QueueEntry, Readiness, RunningAnalysis};
     let at = || text("2026-02-25T14:03:07+01:00");
@@ -239,12 +248,7 @@ fn full_status() -> model::status::Status {
                 entries: 2,
             }],
         },
-        log: model::status::LogStatus {
-            branch: Some(text("runscribe/polonez")),
-            unmerged: 2,
-            is_busy: false,
-            problem: Some(text("`origin` cannot be reached: fatal: no route to host")),
-        },
+        log: full_log(),
         watch: full_watch(),
         host: full_host(),
         daemon: DaemonStatus {

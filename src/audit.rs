@@ -5,6 +5,7 @@ mod words;
 
 pub mod changelog;
 pub mod conventions;
+pub mod publication;
 pub mod scripts;
 pub mod todos;
 

@@ -16,6 +16,7 @@ mod logging;
 mod output;
 mod parse;
 mod probe;
+mod publish;
 mod queue;
 mod report;
 mod row;
@@ -150,6 +151,8 @@ enum Command {
     Report(report::Arguments),
     /// Bring evaluation reports from another host, or to it, over ssh
     Sync(sync::Arguments),
+    /// Publish a run's model, when nothing that should be there is missing
+    Publish(publish::Arguments),
     /// Measure the concept embedding weights of a checkpoint, without Python
     Probe(probe::Arguments),
     /// Say what runscribe makes of a path, and why
@@ -212,6 +215,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         Command::Evaluate(arguments) => evaluate::run(&common, &arguments, &mut output).await,
         Command::Report(arguments) => report::run(&common, &arguments, &mut output),
         Command::Sync(arguments) => sync::run(&common, &arguments, &mut output).await,
+        Command::Publish(arguments) => publish::run(&common, &arguments, &mut output).await,
         Command::Probe(arguments) => probe::run(&arguments, &mut output),
         Command::Explain(arguments) => explain::run(&common, &arguments, &mut output),
         Command::Parse(arguments) => parse::run(&common, &arguments, &mut output),

@@ -21,6 +21,7 @@ mod log_store;
 #[cfg(test)]
 mod model_test;
 mod once;
+pub mod publishing;
 pub mod reading;
 mod reload;
 pub mod report;

@@ -91,7 +91,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
     if arguments.dry_run {
         return Ok(());
     }
-    if gate.is_open != Some(true)
+    if gate.is_open() != Some(true)
         && let Some(reason) = reason
     {
         evaluating::record_override(&settings, ("evaluate", &run), &gate, reason)?;
@@ -104,7 +104,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
 
 /// Refuses where the gate is closed and nobody says why it should not be.
 fn pass(gate: &Gate, reason: Option<&str>) -> Result<(), Ended> {
-    let code = match gate.is_open {
+    let code = match gate.is_open() {
         Some(true) => return Ok(()),
         Some(false) => exit::FINDINGS,
         None => exit::UNDECIDED,

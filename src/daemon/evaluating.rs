@@ -52,10 +52,21 @@ const LAST_WORDS: u64 = 16 << 10;
 /// What the verdict of a run's final model says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Gate {
-    /// Whether it may be evaluated: `None` where that is not decided.
-    pub is_open: Option<bool>,
+    /// The verdict; `None` where there is none.
+    pub verdict: Option<Verdict>,
     /// The verdict and why, in one line.
     pub text: String,
+}
+
+impl Gate {
+    /// Returns whether the model may be evaluated: `None` where that is not decided.
+    pub fn is_open(&self) -> Option<bool> {
+        match self.verdict? {
+            Verdict::Pass | Verdict::Warn => Some(true),
+            Verdict::Fail => Some(false),
+            Verdict::Unknown => None,
+        }
+    }
 }
 
 /// What a person asks for.
@@ -95,7 +106,7 @@ pub struct TaskResult {
 /// # Errors
 /// The journal cannot be read.
 pub fn final_gate(settings: &Settings, run: &RunId) -> anyhow::Result<Gate> {
-    let undecided = |text: String| Gate { is_open: None, text };
+    let undecided = |text: String| Gate { verdict: None, text };
     let content = match final_model(settings, run) {
         Ok((_, content)) => content,
         Err(problem) => return Ok(undecided(format!("none: {problem}"))),
@@ -116,12 +127,8 @@ pub fn final_gate(settings: &Settings, run: &RunId) -> anyhow::Result<Gate> {
         ObservationOutcome::Judged(judgment) => {
             let note = judge::note(judgment);
             let why = if note.is_empty() { "all gates passed".to_owned() } else { note };
-            let is_open = match judgment.verdict {
-                Verdict::Pass | Verdict::Warn => Some(true),
-                Verdict::Fail => Some(false),
-                Verdict::Unknown => None,
-            };
-            Gate { is_open, text: format!("{}: {why}", judgment.verdict) }
+            let verdict = judgment.verdict;
+            Gate { verdict: Some(verdict), text: format!("{verdict}: {why}") }
         }
         ObservationOutcome::AnalysisFailed { class, .. } => {
             undecided(format!("unknown: the analysis failed: {}", class.as_str()))
@@ -207,7 +214,7 @@ fn offered(settings: &Settings) -> Offered {
 }
 
 /// A person's own environment passes, W&B's key included: an evaluation has a page of its own.
-fn own_environment(settings: &Settings) -> BTreeMap<String, String> {
+pub(super) fn own_environment(settings: &Settings) -> BTreeMap<String, String> {
     let is_ours = |key: &str| {
         key == "NOTIFY_SOCKET" || key.starts_with("WATCHDOG_") || key.starts_with("RUNSCRIBE__")
     };
@@ -222,7 +229,7 @@ fn own_environment(settings: &Settings) -> BTreeMap<String, String> {
     passed
 }
 
-fn relative<'a>(settings: &Settings, path: &'a Path) -> &'a Path {
+pub(super) fn relative<'a>(settings: &Settings, path: &'a Path) -> &'a Path {
     let root = &settings.paths.root;
     let real = root.canonicalize().unwrap_or_else(|_| root.clone());
     path.strip_prefix(root).or_else(|_| path.strip_prefix(real)).unwrap_or(path)
@@ -358,7 +365,7 @@ impl Evaluation {
 }
 
 /// Opens the shell log, in which the programs' lines and ours follow one another.
-fn open_log(path: &Path) -> anyhow::Result<File> {
+pub(super) fn open_log(path: &Path) -> anyhow::Result<File> {
     let opening = || format!("cannot write `{}`", path.display());
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(opening)?;
@@ -369,7 +376,7 @@ fn open_log(path: &Path) -> anyhow::Result<File> {
     File::options().create(true).append(true).open(path).with_context(opening)
 }
 
-fn in_words(ending: Ending) -> String {
+pub(super) fn in_words(ending: Ending) -> String {
     match ending {
         Ending::Exit(code) => format!("exit {code}"),
         Ending::Signal(signal) => format!("killed by signal {signal}"),
@@ -378,7 +385,7 @@ fn in_words(ending: Ending) -> String {
 }
 
 /// Returns the last line that a program printed, with a colon before it; nothing if it was silent.
-fn last_words(log: &Path, from: u64) -> String {
+pub(super) fn last_words(log: &Path, from: u64) -> String {
     let read = || -> std::io::Result<Vec<u8>> {
         let mut file = File::open(log)?;
         let length = file.metadata()?.len();

@@ -27,6 +27,7 @@ pub mod escape;
 pub mod inventory;
 pub mod note;
 pub mod outline;
+pub mod pending;
 pub mod plot;
 pub mod report;
 pub mod scores;
@@ -40,6 +41,7 @@ use crate::model::ids::RunId;
 use crate::model::observation::{CellFill, DocumentEdit, HeaderNames, RunColumn};
 
 use failures::FailureLine;
+use pending::Tie;
 use run_row::{Filled, Request};
 
 pub use own_changes::OwnChanges;
@@ -135,6 +137,9 @@ pub fn apply_as(
             let request = Request { run, fills, add_missing: *add_missing, headers };
             run_row::fill(&file, request, written)?
         }
+        DocumentEdit::TieRow { run, base, tag, cells, headers } => {
+            pending::tie(&file, Tie { run, base, tag, cells, headers })
+        }
         DocumentEdit::FailureLine { run, file: note, summary } => {
             one(failures::append(&file, &FailureLine { run, note, summary }, links)?)
         }
@@ -155,8 +160,8 @@ pub fn apply_as(
 /// edit can be repeated.
 ///
 /// An observation is found by Time, Run ID and Checkpoint in any table of observations, an
-/// evaluation by its model, date and kind; a run's
-/// row is complete when no cell that has a fill is empty (what a person wrote counts); a failure
+/// evaluation by its model, date and kind; a run's row is complete when no cell that has a fill is
+/// empty (what a person wrote counts), and tied when it has the run's id or nothing waits for it; a failure
 /// line is found by its link's target. A failure note is a file of its own and never missing here.
 pub fn contains(log: &[u8], edit: &DocumentEdit) -> bool {
     match edit {
@@ -164,6 +169,9 @@ pub fn contains(log: &[u8], edit: &DocumentEdit) -> bool {
         DocumentEdit::EvaluationRow(row) => evaluations::contains(log, row),
         DocumentEdit::RunRow { run, fills, add_missing, headers } => {
             run_row::contains(log, Request { run, fills, add_missing: *add_missing, headers })
+        }
+        DocumentEdit::TieRow { run, base, tag, cells, headers } => {
+            pending::is_tied(log, Tie { run, base, tag, cells, headers })
         }
         DocumentEdit::FailureLine { file, .. } => failures::contains(log, file),
         DocumentEdit::FailureNote { .. } => true,
@@ -228,13 +236,19 @@ fn editable<'a>(log: Option<&'a [u8]>, edit: &DocumentEdit) -> Result<Option<Cow
     let needs_no_log = match edit {
         DocumentEdit::FailureNote { .. } => true,
         DocumentEdit::RunRow { add_missing, .. } => log.is_none() && !add_missing,
+        DocumentEdit::TieRow { .. } => log.is_none(),
         _ => false,
     };
     if needs_no_log {
         return Ok(None);
     }
+    text_to_edit(log).map(Some)
+}
+
+/// Returns the text to edit: a new one where there is no log.
+fn text_to_edit(log: Option<&[u8]>) -> Result<Cow<'_, [u8]>, Held> {
     let Some(file) = log else {
-        return Ok(Some(Cow::Owned(run_row::new_log().into_bytes())));
+        return Ok(Cow::Owned(run_row::new_log().into_bytes()));
     };
     if file.starts_with(b"\xFF\xFE") || file.starts_with(b"\xFE\xFF") {
         return Err(Held("the log is UTF-16: save it as UTF-8".into()));
@@ -243,6 +257,6 @@ fn editable<'a>(log: Option<&'a [u8]>, edit: &DocumentEdit) -> Result<Option<Cow
         Some(line) => {
             Err(Held(format!("line {line} is a merge conflict marker: resolve the conflict")))
         }
-        None => Ok(Some(Cow::Borrowed(file))),
+        None => Ok(Cow::Borrowed(file)),
     }
 }

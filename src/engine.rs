@@ -12,6 +12,7 @@ mod absence;
 mod alert_conditions;
 mod alert_queue;
 mod alerts;
+mod begun;
 mod commands;
 mod contents;
 mod dispatch;
@@ -39,6 +40,7 @@ use std::time::Duration;
 
 use crate::model::alert::{Alert, AlertOutcome, ReceiverKey};
 use crate::model::analysis::{AnalysisOrder, AnalysisOutcome, ProgramFacts};
+use crate::model::begun::BegunTraining;
 use crate::model::checkpoint::{RunSighting, TrainingFolder};
 use crate::model::command::{Answer, Order};
 use crate::model::evaluation::EvaluationNews;
@@ -65,6 +67,8 @@ pub enum Event {
     Started,
     /// The training folder was listed, or could not be.
     TrainingFolder(TrainingFolder),
+    /// The trainings that were begun, all of them, before the runs of which they tell.
+    Begun(Vec<BegunTraining>),
     /// A run folder was listed without error.
     Run(RunSighting),
     /// A run folder could not be listed.
@@ -222,6 +226,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
     match event {
         Event::Started => started(world, now, out),
         Event::TrainingFolder(folder) => sightings::training_folder(world, folder, now, out),
+        Event::Begun(begun) => world.begun = begun,
         Event::Run(sighting) => sightings::run(world, sighting, now, out),
         Event::RunUnreadable { run, problem } => world.run_mut(&run).problem = Some(problem),
         Event::ShellLog(seen) => shell_logs::seen(world, *seen, now, out),

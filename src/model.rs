@@ -4,6 +4,7 @@
 
 pub mod alert;
 pub mod analysis;
+pub mod begun;
 pub mod checkpoint;
 pub mod command;
 pub mod device;

@@ -6,6 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "IO shell: reads folders, files and the clock")]
 
+mod begun;
 mod digest;
 pub mod evaluations;
 mod facts;
@@ -32,6 +33,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use regex::Regex;
 
+use crate::model::begun::{BEGUN_FOLDER, BegunTraining};
 use crate::model::checkpoint::{RunSighting, TrainingFolder};
 use crate::model::ids::RunId;
 use crate::settings::{Backend, Settings};
@@ -55,6 +57,8 @@ pub struct WatchConfig {
     pub settle: Duration,
     /// Where hints come from.
     pub backend: Backend,
+    /// The folder in which trainings that were begun are written down.
+    pub begun: PathBuf,
 }
 
 impl WatchConfig {
@@ -76,6 +80,7 @@ impl From<&Settings> for WatchConfig {
             reconcile: settings.watch.reconcile,
             settle: settings.watch.settle,
             backend: settings.watch.backend,
+            begun: settings.paths.state.join(BEGUN_FOLDER),
         }
     }
 }
@@ -85,6 +90,9 @@ impl From<&Settings> for WatchConfig {
 pub enum WatchEvent {
     /// The training folder, when something about it or its list of runs changed.
     TrainingFolder(TrainingFolder),
+    /// The trainings that were begun, when they are others than before: told before a run that may
+    /// be one of them.
+    Begun(Vec<BegunTraining>),
     /// A run whose folder was listed without error, when something about it changed.
     Run(RunSighting),
     /// A run about which nothing may be concluded now; the next `Run` of it ends this.

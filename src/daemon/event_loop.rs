@@ -401,6 +401,7 @@ fn log_failures(transaction: &Transaction) {
 pub(super) fn translate(seen: WatchEvent) -> Event {
     match seen {
         WatchEvent::TrainingFolder(folder) => Event::TrainingFolder(folder),
+        WatchEvent::Begun(begun) => Event::Begun(begun),
         WatchEvent::Run(sighting) => Event::Run(sighting),
         WatchEvent::RunUnreadable { run, problem } => Event::RunUnreadable { run, problem },
         WatchEvent::FirstScanDone => Event::FirstScanDone,

@@ -59,7 +59,8 @@ pub struct RunFiles {
 
 impl From<RunFacts> for RunFiles {
     fn from(facts: RunFacts) -> Self {
-        let RunFacts { machine, shell_log, wandb_url, git_commit, git_tag } = facts;
+        let RunFacts { machine, shell_log, wandb_url, git_commit, git_tag, begun } = facts;
+        let git_tag = git_tag.or(begun);
         Self { machine, wandb: wandb_url, shell_log, git_commit, git_tag }
     }
 }

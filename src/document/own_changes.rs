@@ -31,7 +31,8 @@ impl<'a> OwnChanges<'a> {
             DocumentEdit::ObservationRow(row) => {
                 self.observations.contains(&observations::key(row))
             }
-            DocumentEdit::RunRow { run, headers, .. } => self.has_row(run, headers),
+            DocumentEdit::RunRow { run, headers, .. }
+            | DocumentEdit::TieRow { run, headers, .. } => self.has_row(run, headers),
             DocumentEdit::FailureLine { file, .. } => {
                 failures::contains(self.ours, file) && !failures::contains(self.origin, file)
             }

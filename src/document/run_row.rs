@@ -54,7 +54,17 @@ pub(super) fn fill(
     if !request.add_missing {
         return Ok(Filled::default());
     }
-    add_row(file, request, &fills)
+    add_row(file, request, &fills, &|_| None)
+}
+
+/// Adds a row, whether or not the run has one; `more` gives the finished cells of columns that are
+/// not filled otherwise, by their headers.
+pub(super) fn append(
+    file: &[u8],
+    request: Request<'_>,
+    more: &dyn Fn(&str) -> Option<String>,
+) -> Result<Filled, Held> {
+    add_row(file, request, &finished(file, request), more)
 }
 
 /// Returns whether nothing is left to fill: the row is there and no cell for which there is a
@@ -152,15 +162,21 @@ pub(super) fn run_ids(text: &str) -> impl Iterator<Item = RunId> + '_ {
 
 /// A run's row.
 #[derive(Debug)]
-struct Found {
+pub(super) struct Found {
     line: Line,
     /// Its cells, as far as the header has columns.
-    cells: Vec<Range<usize>>,
+    pub(super) cells: Vec<Range<usize>>,
     /// The fillable columns with their positions.
-    columns: Vec<(usize, RunColumn)>,
+    pub(super) columns: Vec<(usize, RunColumn)>,
 }
 
-fn find(file: &[u8], request: Request<'_>) -> Option<Found> {
+/// Looks closer at a row of a table.
+pub(super) fn found(file: &[u8], table: &Table, line: Line, headers: &HeaderNames) -> Found {
+    let columns = positions(file, table, headers).collect();
+    Found { line, cells: cells_of(file, table, line), columns }
+}
+
+pub(super) fn find(file: &[u8], request: Request<'_>) -> Option<Found> {
     find_in_table(file, request).map(|(_, found)| found)
 }
 
@@ -171,9 +187,8 @@ fn find_in_table(file: &[u8], request: Request<'_>) -> Option<(Table, Found)> {
             let cell = table::cells(file, *row).nth(run_column);
             cell.is_some_and(|cell| names_run(&escape::reading(table::trimmed(file, &cell)), &id))
         })?;
-        let cells = cells_of(file, &table, line);
-        let columns = positions(file, &table, request.headers).collect();
-        Some((table, Found { line, cells, columns }))
+        let found = found(file, &table, line, request.headers);
+        Some((table, found))
     })
 }
 
@@ -284,22 +299,23 @@ fn add_row(
     file: &[u8],
     request: Request<'_>,
     fills: &BTreeMap<RunColumn, String>,
+    more: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Filled, Held> {
     let Request { run, headers: own, .. } = request;
     let Some((table, run_column)) = run_tables(file, own).next() else {
         let headers = RUN_TABLE.map(str::to_owned);
-        let row = RUN_TABLE.map(|header| new_cell(header, run, fills));
+        let row = RUN_TABLE.map(|header| new_cell(header, run, fills, more));
         let lines = [table::row(headers), delimiter_row(), table::row(row)];
         let splices = vec![splice::section(file, TITLE, &lines)?];
         return Ok(Filled { splices, cells: owned(fills) });
     };
     let known: BTreeMap<usize, RunColumn> = positions(file, &table, own).collect();
-    let cells = (0..table::cells(file, table.header).count()).map(|index| {
+    let cells = table.columns(file).enumerate().map(|(index, header)| {
         if index == run_column {
             return escape::code(run.as_str());
         }
         let value = known.get(&index).and_then(|column| fills.get(column));
-        value.cloned().unwrap_or_else(|| EMPTY.into())
+        value.cloned().or_else(|| more(&header)).unwrap_or_else(|| EMPTY.into())
     });
     let line = table.row(file, cells);
     let cells = owned(fills).into_iter().filter(|(column, _)| known.values().any(|k| k == column));
@@ -307,13 +323,18 @@ fn add_row(
     Ok(Filled { splices, cells: cells.collect() })
 }
 
-fn new_cell(header: &str, run: &RunId, fills: &BTreeMap<RunColumn, String>) -> String {
+fn new_cell(
+    header: &str,
+    run: &RunId,
+    fills: &BTreeMap<RunColumn, String>,
+    more: &dyn Fn(&str) -> Option<String>,
+) -> String {
     let usual = HeaderNames::new();
     if columns::is_run_id(header, &usual) {
         return escape::code(run.as_str());
     }
     let value = columns::run_column(header, &usual).and_then(|column| fills.get(&column));
-    value.cloned().unwrap_or_else(|| EMPTY.into())
+    value.cloned().or_else(|| more(header)).unwrap_or_else(|| EMPTY.into())
 }
 
 fn owned(fills: &BTreeMap<RunColumn, String>) -> Vec<(RunColumn, String)> {

@@ -12,6 +12,7 @@ mod notes;
 mod observation_rows;
 mod odd_files;
 mod oracle;
+mod pending_rows;
 mod properties;
 mod reports;
 mod run_rows;

@@ -133,6 +133,7 @@ fn learn_facts(world: &mut World, id: &RunId, found: RunFacts, out: &mut Decisio
         // The first answer stays: a tag that is made later was not the run's.
         git_commit: before.git_commit.clone().or(found.git_commit),
         git_tag: before.git_tag.clone().or(found.git_tag),
+        begun: before.begun.clone(),
     };
     if known.facts == before {
         return;

@@ -13,7 +13,7 @@ use crate::settings::Adopt;
 
 use super::contents::Owed;
 use super::world::{Present, Run, World};
-use super::{Decisions, Effect, absence, documents, evaluations, shell_logs, training};
+use super::{Decisions, Effect, absence, begun, documents, evaluations, shell_logs, training};
 
 /// Takes in a listing of the training folder.
 pub(super) fn training_folder(
@@ -105,7 +105,9 @@ fn make_known(world: &mut World, sighting: &RunSighting, now: Moment, out: &mut 
     let renamed_from = take_renamed(world, sighting, now, out);
     let first_seen = now;
     let (run, identity) = (id.clone(), sighting.identity);
-    let facts = RunFacts::default();
+    let is_new = old_since.is_none() && renamed_from.is_none();
+    let begun = if is_new { begun::tie(world, id, now, out) } else { None };
+    let facts = RunFacts { begun, ..RunFacts::default() };
     let gone = false;
     let known = KnownRun { run, identity, training_folder, first_seen, old_since, gone, facts };
     out.transaction.changes.push(Change::Run(known.clone()));

@@ -137,6 +137,7 @@ fn problems(world: &World, now: Moment) -> Vec<String> {
     });
     problems.extend(unreadable);
     problems.extend(super::failures::problems(world));
+    problems.extend(super::begun::problems(world));
     problems.extend(world.shell_log_problems.iter().cloned());
     problems.extend(world.evaluations.problems.iter().cloned());
     for (id, run) in &world.runs {

@@ -1,6 +1,7 @@
 //! The decider held against its contract: scripted histories, then random ones.
 
 mod alerts;
+mod begun;
 mod commands;
 mod evaluations;
 mod failures;

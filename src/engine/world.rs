@@ -7,6 +7,7 @@ use std::sync::Arc;
 use litemap::LiteMap;
 
 use crate::model::analysis::ProgramFacts;
+use crate::model::begun::BegunTraining;
 use crate::model::checkpoint::{CompleteCheckpoint, Condition};
 use crate::model::host_evidence::KernelFinding;
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, FolderIdentity, RunId};
@@ -53,6 +54,8 @@ pub struct World {
     pub(crate) training_identity: Option<FolderIdentity>,
     pub(crate) training_problem: Option<String>,
     pub(crate) listed: BTreeMap<RunId, FolderIdentity>,
+    /// Trainings that were begun, whether or not their runs have been seen.
+    pub(crate) begun: Vec<BegunTraining>,
     /// Checkpoints that were reported as stuck, and the signature that each had.
     pub(crate) stuck: BTreeMap<CheckpointId, u64>,
     /// Whether this is the first start, until everything was scanned once.
@@ -210,6 +213,7 @@ impl World {
             training_identity: None,
             training_problem: None,
             listed: BTreeMap::new(),
+            begun: Vec::new(),
             stuck: memory.stuck.into_iter().collect(),
             adopting: memory.fresh,
             first_scan_done: false,

@@ -215,6 +215,9 @@ pub struct RunFacts {
     /// The tag that the run itself recorded, else the one tag that was made for it.
     #[serde(default)]
     pub git_tag: Option<String>,
+    /// The tag of the training that was begun as this run, if it was one with `begin`.
+    #[serde(default)]
+    pub begun: Option<String>,
 }
 
 /// What was found in a run's own files.

@@ -226,6 +226,20 @@ pub enum DocumentEdit {
     },
     /// Appends a row to the evaluations table, made when missing, or brings it up to date.
     EvaluationRow(EvaluationRow),
+    /// Gives the row of a training that was begun the id of the run that it became.
+    TieRow {
+        /// The run.
+        run: RunId,
+        /// The id that the row was begun with: the run's without its time stamp.
+        base: String,
+        /// The tag of the start, by which the row is found.
+        tag: String,
+        /// What was written into the row then.
+        cells: Vec<CellFill>,
+        /// The project's own header texts.
+        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+        headers: HeaderNames,
+    },
     /// Writes a failure note beside the log, unless the file exists.
     FailureNote {
         /// Whose note.
@@ -253,6 +267,7 @@ impl DocumentEdit {
             Self::ObservationRow(row) => &row.run,
             Self::EvaluationRow(row) => &row.run,
             Self::RunRow { run, .. }
+            | Self::TieRow { run, .. }
             | Self::FailureNote { run, .. }
             | Self::FailureLine { run, .. } => run.as_str(),
         }

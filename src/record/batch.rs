@@ -112,7 +112,12 @@ pub(super) fn holds(
 /// Returns by which header texts the entries of a run find its columns.
 fn headers_of(entries: &[Entry], run: &RunId) -> HeaderNames {
     let of_run = |entry: &Entry| match &entry.edit {
-        DocumentEdit::RunRow { run: other, headers, .. } if other == run => Some(headers.clone()),
+        DocumentEdit::RunRow { run: other, headers, .. }
+        | DocumentEdit::TieRow { run: other, headers, .. }
+            if other == run =>
+        {
+            Some(headers.clone())
+        }
         _ => None,
     };
     entries.iter().rev().find_map(of_run).unwrap_or_default()

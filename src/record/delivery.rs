@@ -318,6 +318,7 @@ impl Delivery {
                 }
                 DocumentEdit::EvaluationRow(_)
                 | DocumentEdit::RunRow { .. }
+                | DocumentEdit::TieRow { .. }
                 | DocumentEdit::FailureLine { .. } => continue,
             };
             let run = Some(RunId::new(entry.edit.run()));

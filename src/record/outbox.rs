@@ -31,6 +31,7 @@ impl DocumentKey {
             DocumentEdit::ObservationRow(_)
             | DocumentEdit::EvaluationRow(_)
             | DocumentEdit::RunRow { .. }
+            | DocumentEdit::TieRow { .. }
             | DocumentEdit::FailureLine { .. } => Self::Log,
         }
     }

@@ -252,6 +252,7 @@ fn line_of(edit: &DocumentEdit, link: &str) -> String {
         }
         DocumentEdit::FailureLine { file, summary, .. } => format!("- [{summary}]({link}/{file})"),
         DocumentEdit::EvaluationRow(row) => format!("{} {}", row.kind, row.run),
+        DocumentEdit::TieRow { run, tag, .. } => format!("TIE {run}={tag}"),
         DocumentEdit::RunRow { .. } | DocumentEdit::FailureNote { .. } => String::new(),
     }
 }

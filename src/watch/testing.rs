@@ -66,6 +66,7 @@ impl Project {
             reconcile: Duration::from_hours(1),
             settle: Duration::from_secs(2),
             backend,
+            begun: self.root().join("Cache/runscribe/begun"),
         }
     }
 }

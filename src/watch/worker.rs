@@ -12,10 +12,11 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::mpsc::Sender;
 
+use super::begun::BegunBook;
 use super::hints::{Inbox, Pending};
 use super::scan::{Scanner, Thoroughness};
 use super::{WatchBackend, WatchConfig, WatchEvent};
-use crate::model::checkpoint::TrainingFolder;
+use crate::model::checkpoint::{CheckpointSighting, Condition, RunSighting, TrainingFolder};
 use crate::model::ids::RunId;
 use plan::{DueLooks, Todo};
 
@@ -66,6 +67,7 @@ struct Worker {
     told_unreadable: BTreeMap<RunId, String>,
     /// The problem with watching as it was told last.
     told_problem: Option<String>,
+    begun: BegunBook,
 }
 
 impl Worker {
@@ -89,6 +91,7 @@ impl Worker {
             told_folder: None,
             told_unreadable: BTreeMap::new(),
             told_problem: None,
+            begun: BegunBook::default(),
         }
     }
 
@@ -234,8 +237,25 @@ impl Worker {
 
     fn tell_run(&mut self, run: &RunId, tells: bool) -> Result<(), Stopped> {
         match self.scanner.sighting(run) {
-            Some(sighting) if tells => self.tell(WatchEvent::Run(sighting)),
+            Some(sighting) if tells => {
+                self.tell_begun(&sighting)?;
+                self.tell(WatchEvent::Run(sighting))
+            }
             _ => Ok(()),
+        }
+    }
+
+    /// A run that has a complete checkpoint may be made known by what is told of it, and by then it
+    /// has to be known what it was begun as.
+    fn tell_begun(&mut self, sighting: &RunSighting) -> Result<(), Stopped> {
+        let is_complete =
+            |seen: &CheckpointSighting| matches!(seen.condition, Condition::Complete(_));
+        if !sighting.checkpoints.iter().any(is_complete) {
+            return Ok(());
+        }
+        match self.begun.read_changed(&self.config.begun) {
+            Some(begun) => self.tell(WatchEvent::Begun(begun)),
+            None => Ok(()),
         }
     }
 

@@ -53,6 +53,7 @@ fn a_whole_report_with_its_plot() {
         wandb_url: Some("https://wandb.ai/e/MrCogito/runs/r_1".into()),
         git_commit: Some("54ee870".into()),
         git_tag: Some("arch/tsdae-overhaul-20260221".into()),
+        begun: None,
     };
     let losses = [
         loss(1_000, Some(8.5), None),

@@ -9,7 +9,6 @@ use std::thread::JoinHandle;
 use tokio::sync::mpsc::{Receiver, channel};
 
 use super::*;
-use crate::model::checkpoint::{Condition, RunSighting};
 use crate::model::ids::CheckpointName;
 use crate::settings::Backend;
 use crate::watch::Control;
@@ -61,7 +60,7 @@ impl Seen {
             WatchEvent::RunUnreadable { run, problem } => {
                 self.unreadable.insert(run, problem);
             }
-            WatchEvent::Degraded(_) => {}
+            WatchEvent::Begun(_) | WatchEvent::Degraded(_) => {}
         }
     }
 

@@ -1,5 +1,7 @@
 //! Pure. The discipline of experiment tracking: what its documents and scripts say, how tags and
 //! commits are named, and what an edit of the documents looks like.
+//! Pure. The discipline of experiment tracking: what its documents say, how tags and commits are
+//! named, and what an edit of the documents looks like.
 
 mod words;
 

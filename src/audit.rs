@@ -8,7 +8,9 @@ mod words;
 pub mod changelog;
 pub mod conventions;
 pub mod publication;
+pub mod new_entry;
 pub mod scripts;
+pub mod todo_done;
 pub mod todos;
 
 /// A name that a document mentions, and where.

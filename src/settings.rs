@@ -34,7 +34,7 @@ pub use self::alerts::{AlertAddress, AlertSettings};
 pub use self::compose::Loaded;
 pub use self::discipline::{
     DisciplineSettings, EvaluationScript, Platform, PublishSettings, TagForms, TrainingScript,
-    WandbSettings,
+    WandbSettings, is_reference,
 };
 pub use self::effective::{EffectiveValue, render_effective};
 pub use self::load::{Sources, load};

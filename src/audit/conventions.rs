@@ -2,7 +2,7 @@
 
 use jiff::civil::Date;
 
-use crate::settings::TagForms;
+use crate::settings::{TagForms, is_reference};
 
 /// What a tag marks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -199,6 +199,77 @@ pub fn check_subject(prefixes: &[String], subject: &str) -> Result<(), SubjectPr
     if text.trim().is_empty() { Err(SubjectProblem::Empty(prefix.to_owned())) } else { Ok(()) }
 }
 
+/// Checks the message of a commit as git hands it to a hook, comments included. An empty one is
+/// git's own business.
+///
+/// # Errors
+/// See [`check_subject`].
+pub fn check_message(prefixes: &[String], message: &str) -> Result<(), SubjectProblem> {
+    let mut lines = message.lines().map(str::trim);
+    let subject = lines.find(|line| !line.is_empty() && !line.starts_with('#'));
+    subject.map_or(Ok(()), |subject| check_subject(prefixes, subject))
+}
+
+/// Why a name makes no tag of a kind.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{tag}` is no tag of the form `{form}`: {why}")]
+pub struct WrongTag {
+    /// The whole name of the tag.
+    pub tag: String,
+    /// The form of its kind.
+    pub form: String,
+    /// What is wrong, and what would be right.
+    pub why: String,
+}
+
+/// Returns the whole name of a tag of this kind for what somebody calls it, which may be the whole
+/// name too.
+///
+/// # Errors
+/// It has not the form of its kind, or git takes no such name.
+pub fn wanted_tag(
+    forms: &TagForms,
+    kind: TagKind,
+    name: &str,
+    day: Date,
+) -> Result<TagName, WrongTag> {
+    let form = kind.form(forms);
+    let wrong =
+        |tag: &str, why: String| Err(WrongTag { tag: tag.to_owned(), form: form.to_owned(), why });
+    let own = form.split('{').next().unwrap_or_default();
+    let is_whole = !own.is_empty() && name.starts_with(own);
+    let tag = if is_whole { name.to_owned() } else { tag_name(forms, kind, name, day) };
+    if !is_reference(&tag) {
+        let plain = |character: char| character.is_alphanumeric() || "._/-".contains(character);
+        let parts = name.split(|character| !plain(character)).filter(|part| !part.is_empty());
+        let plain = parts.collect::<Vec<_>>().join("-");
+        return wrong(&tag, format!("git takes no such name; `{plain}` would do"));
+    }
+    let Some(read) = read_tag(forms, &tag) else {
+        return wrong(&tag, format!("give `{}` alone, or the whole name", kind.placeholder()));
+    };
+    if read.kind != kind {
+        return wrong(&tag, format!("it is one of kind `{}`", read.kind.as_str()));
+    }
+    let ends_in_time = |text: &str| {
+        let is_stamp = |part: &str| compact_date(part).is_some();
+        let mut parts = text.rsplit('_');
+        parts.next().is_some_and(is_stamp) || parts.next().is_some_and(is_stamp)
+    };
+    if form.contains(DATE) && ends_in_time(&read.name) {
+        return wrong(&tag, "give the name without its date, which comes by itself".to_owned());
+    }
+    Ok(read)
+}
+
+impl TagName {
+    /// Returns the whole name of the tag.
+    pub fn tag(&self, forms: &TagForms, day: Date) -> String {
+        let first = tag_name(forms, self.kind, &self.name, self.date.unwrap_or(day));
+        if self.repeat > 1 { format!("{first}-{}", self.repeat) } else { first }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use jiff::civil::date;
@@ -256,6 +327,46 @@ mod tests {
             (read.kind, read.name.as_str(), read.date),
             (TagKind::Train, "a", Some(date(2026, 1, 2)))
         );
+    }
+
+    #[test]
+    fn a_wanted_tag_has_its_form_or_is_refused_with_what_would_do() {
+        let day = date(2026, 2, 23);
+        for (kind, name, expected) in [
+            (TagKind::Arch, "xattn-only", Ok("arch/xattn-only")),
+            (TagKind::Arch, "arch/xattn-only", Ok("arch/xattn-only")),
+            (TagKind::Train, "diffusion_H512L6C128D2", Ok("train/diffusion_H512L6C128D2_20260223")),
+            (TagKind::Train, "train/x_20260101-2", Ok("train/x_20260101-2")),
+            (TagKind::Eval, "mrpc", Ok("eval/mrpc_20260223")),
+            (TagKind::Arch, "cross attention é", Err("`cross-attention-é` would do")),
+            (TagKind::Arch, "", Err("git takes no such name")),
+            (TagKind::Train, "train/x", Err("give `{run}` alone")),
+            (TagKind::Train, "x_20260223_203349", Err("without its date")),
+            (TagKind::Train, "x_20260223", Err("without its date")),
+            (TagKind::Arch, "a..b", Err("git takes no such name")),
+            (TagKind::Arch, "x/", Err("git takes no such name")),
+            (TagKind::Arch, "-x", Err("give `{feature}` alone")),
+        ] {
+            let made = wanted_tag(&forms(), kind, name, day);
+            match (made, expected) {
+                (Ok(made), Ok(expected)) => assert_eq!(made.tag(&forms(), day), expected),
+                (Err(wrong), Err(expected)) => {
+                    assert!(wrong.to_string().contains(expected), "{wrong}");
+                }
+                (made, expected) => panic!("{name}: {made:?}, not {expected:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_subject_of_a_message_is_its_first_line_that_counts() {
+        let prefixes = ["fix".to_owned()];
+        for message in ["", "# only a comment\n", "\n\nfix: x\n\nlonger: text", "fix(a): x\r\n"] {
+            assert_eq!(check_message(&prefixes, message), Ok(()), "{message}");
+        }
+        for message in ["\nwip\nfix: x", "# c\nfixes: x"] {
+            assert!(check_message(&prefixes, message).is_err(), "{message}");
+        }
     }
 
     #[test]

@@ -134,8 +134,8 @@ pub(super) fn check_tag_form(kind: &str, form: &str) -> Result<(), Fault> {
     }
 }
 
-/// Says whether git takes a name for a reference. Source: git-check-ref-format(1).
-fn is_reference(name: &str) -> bool {
+/// Returns whether git takes a name for a reference. Source: git-check-ref-format(1).
+pub fn is_reference(name: &str) -> bool {
     let forbidden = |character: char| {
         character.is_control() || character.is_whitespace() || "~^:?*[\\".contains(character)
     };

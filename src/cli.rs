@@ -4,6 +4,7 @@
 
 mod adopt;
 mod analyze;
+mod changelog;
 mod compare;
 mod config;
 mod demo;
@@ -11,6 +12,7 @@ mod doctor;
 mod evaluate;
 mod explain;
 mod gate;
+mod hook;
 mod interruption;
 mod logging;
 mod output;
@@ -23,7 +25,9 @@ mod row;
 mod shell;
 mod status;
 mod sync;
+mod tag;
 mod tail;
+mod todo;
 mod watch;
 
 pub mod status_text;
@@ -153,6 +157,14 @@ enum Command {
     Sync(sync::Arguments),
     /// Publish a run's model, when nothing that should be there is missing
     Publish(publish::Arguments),
+    /// Make an annotated tag in the project's form on HEAD
+    Tag(tag::Arguments),
+    /// Add an entry to the CHANGELOG, in its form and in its place
+    Changelog(changelog::Arguments),
+    /// Mark a task done, with its day and its commit
+    Todo(todo::Arguments),
+    /// Check the prefixes of commits as they are made
+    Hook(hook::Arguments),
     /// Measure the concept embedding weights of a checkpoint, without Python
     Probe(probe::Arguments),
     /// Say what runscribe makes of a path, and why
@@ -216,6 +228,10 @@ async fn run(arguments: Arguments) -> ExitCode {
         Command::Report(arguments) => report::run(&common, &arguments, &mut output),
         Command::Sync(arguments) => sync::run(&common, &arguments, &mut output).await,
         Command::Publish(arguments) => publish::run(&common, &arguments, &mut output).await,
+        Command::Tag(arguments) => tag::run(&common, &arguments, &mut output).await,
+        Command::Changelog(arguments) => changelog::run(&common, &arguments, &mut output).await,
+        Command::Todo(arguments) => todo::run(&common, &arguments, &mut output).await,
+        Command::Hook(arguments) => hook::run(&common, &arguments, &mut output).await,
         Command::Probe(arguments) => probe::run(&arguments, &mut output),
         Command::Explain(arguments) => explain::run(&common, &arguments, &mut output),
         Command::Parse(arguments) => parse::run(&common, &arguments, &mut output),

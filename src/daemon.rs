@@ -6,6 +6,7 @@ mod alerts;
 mod analyses;
 mod commands;
 mod devices;
+pub mod discipline;
 pub mod doctor;
 pub mod dry_run;
 pub mod evaluating;

@@ -7,6 +7,7 @@ mod command;
 pub mod history;
 mod index;
 pub mod log_branch;
+pub mod making;
 mod tags;
 
 use std::os::unix::ffi::OsStrExt as _;

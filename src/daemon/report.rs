@@ -131,17 +131,23 @@ fn draft(path: PathBuf, text: String, is_ours: fn(&[u8]) -> bool) -> anyhow::Res
     Ok(Draft { path, text, before })
 }
 
+/// Returns what changes in a document, in the form of `diff -u`; empty if nothing does.
+pub(super) fn difference(path: &Path, before: Option<&[u8]>, after: &[u8]) -> String {
+    if before.map_or(0, <[u8]>::len).max(after.len()) > LONGEST_DIFFERENCE {
+        return format!("{}: {} bytes\n", path.display(), after.len());
+    }
+    let name = path.display().to_string();
+    let old = if before.is_some() { name.as_str() } else { "/dev/null" };
+    let before = String::from_utf8_lossy(before.unwrap_or_default());
+    let after = String::from_utf8_lossy(after);
+    TextDiff::from_lines(&before, &after).unified_diff().header(old, &name).to_string()
+}
+
 impl Draft {
     /// Returns what changes in the document, in the form of `diff -u`; empty if nothing does.
     pub fn difference(&self) -> String {
-        let before = self.before.as_ref().map(|before| String::from_utf8_lossy(&before.text));
-        let before = before.as_deref().unwrap_or_default();
-        if before.len().max(self.text.len()) > LONGEST_DIFFERENCE {
-            return format!("{}: {} bytes\n", self.path.display(), self.text.len());
-        }
-        let name = self.path.display().to_string();
-        let old = if self.before.is_some() { name.as_str() } else { "/dev/null" };
-        TextDiff::from_lines(before, &self.text).unified_diff().header(old, &name).to_string()
+        let before = self.before.as_ref().map(|before| before.text.as_slice());
+        difference(&self.path, before, self.text.as_bytes())
     }
 
     /// Returns whether the document is to hold something else than it does.

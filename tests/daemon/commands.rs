@@ -14,7 +14,8 @@ fn wrong_command_lines_exit_with_2_and_help_with_0() {
     }
     let commands = ["watch", "demo", "status", "tail", "analyze", "gate", "probe", "explain"];
     let more = ["parse", "config", "report", "queue", "adopt", "doctor"];
-    for name in commands.into_iter().chain(more) {
+    let discipline = ["changelog", "todo", "tag", "hook"];
+    for name in commands.into_iter().chain(more).chain(discipline) {
         let output = command(&[name, "--help"]).output().unwrap();
         assert_eq!(code(&output), 0);
         assert!(out(&output).contains("Example"), "{name} has no example:\n{}", out(&output));

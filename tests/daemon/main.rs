@@ -16,6 +16,7 @@ mod children;
 mod commands;
 mod crashes;
 mod demo;
+mod discipline;
 mod doctor;
 mod documents;
 mod editors;

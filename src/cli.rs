@@ -5,6 +5,7 @@
 mod adopt;
 mod analyze;
 mod changelog;
+mod check;
 mod compare;
 mod config;
 mod demo;
@@ -67,7 +68,7 @@ Examples:
   runscribe status                             is my run healthy, and how far is it
   runscribe gate RUN && ./evaluate.sh RUN      evaluate only what did not collapse
 
-Exit codes: 0 done, 1 failed, 2 usage, 3 a failed gate, 4 undecided (gate),
+Exit codes: 0 done, 1 failed, 2 usage, 3 findings or a failed gate, 4 undecided (gate),
 69 daemon not reachable, 78 configuration error.";
 
 /// Watches the checkpoints of training runs, has each one analyzed, judges the effective rank and
@@ -143,6 +144,8 @@ enum Command {
     Adopt(adopt::Arguments),
     /// Look at what would stop the work on this host, and say what to do
     Doctor(doctor::Arguments),
+    /// Audit the links between code, tags, runs, log, reports and changelog
+    Check(check::Arguments),
     /// Say by exit code whether a run's newest verdict lets it be evaluated
     Gate(gate::Arguments),
     /// Print a run's row of the experiment log, to paste it where the log is edited by hand
@@ -221,6 +224,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         Command::Queue(arguments) => queue::run(&common, &arguments, &mut output).await,
         Command::Adopt(arguments) => adopt::run(&common, &arguments, &mut output).await,
         Command::Doctor(arguments) => doctor::run(&common, &arguments, &mut output).await,
+        Command::Check(arguments) => check::run(&common, &arguments, &mut output).await,
         Command::Gate(arguments) => gate::run(&common, &arguments, &mut output),
         Command::Row(arguments) => row::run(&common, &arguments, &mut output),
         Command::Compare(arguments) => compare::run(&common, &arguments, &mut output),

@@ -4,6 +4,7 @@
 
 mod alerts;
 mod analyses;
+pub mod auditing;
 mod commands;
 mod devices;
 pub mod discipline;

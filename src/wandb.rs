@@ -38,6 +38,11 @@ pub fn local_run(folder: &Path, run: &RunId) -> Option<WandbRun> {
     folders(folder, run).iter().map(|own| read(own)).reduce(WandbRun::or)
 }
 
+/// Returns the newest folder that W&B made for a run.
+pub fn newest_folder(folder: &Path, run: &RunId) -> Option<PathBuf> {
+    folders(folder, run).into_iter().next()
+}
+
 /// Finds `run-<stamp>-<run id>` and `offline-run-<stamp>-<run id>`, newest first.
 fn folders(folder: &Path, run: &RunId) -> Vec<PathBuf> {
     let Ok(entries) = std::fs::read_dir(folder) else { return Vec::new() };

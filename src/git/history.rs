@@ -131,10 +131,19 @@ pub async fn changed_since(
     below: &str,
 ) -> Result<BTreeMap<String, String>, GitError> {
     let range = format!("refs/tags/{tag}..HEAD");
-    let arguments =
-        ["log", "-z", "--format=%x01%H", "--name-only", "--no-renames", &range, "--", below];
+    let arguments = [
+        "log",
+        "-z",
+        "--format=%x01%H",
+        "--name-only",
+        "--relative",
+        "--no-renames",
+        &range,
+        "--",
+        below,
+    ];
     let log = output(folder, &arguments, &[], LOCAL).await?;
-    let present = ["ls-tree", "-r", "-z", "--name-only", "--full-tree", "HEAD", "--", below];
+    let present = ["ls-tree", "-r", "-z", "--name-only", "HEAD", "--", below];
     let present = output(folder, &present, &[], LOCAL).await?;
     let mut newest: BTreeMap<String, String> = BTreeMap::new();
     let mut commit = String::new();
@@ -147,6 +156,17 @@ pub async fn changed_since(
         }
     }
     Ok(records(&present, 0).filter_map(|path| newest.remove_entry(&path)).collect())
+}
+
+/// Returns the day on which a revision was committed, `YYYY-MM-DD`.
+///
+/// # Errors
+/// Git knows no such revision, or gives no answer.
+pub async fn day_of(folder: &Path, revision: &str) -> Result<String, GitError> {
+    let revision = format!("{revision}^{{commit}}");
+    let arguments = ["show", "-s", "--format=%cs", "--end-of-options", &revision];
+    let printed = output(folder, &arguments, &[], LOCAL).await?;
+    Ok(String::from_utf8_lossy(&printed).trim().to_owned())
 }
 
 /// Returns the remote that tags are pushed to: that of the current branch, else `origin`, else the

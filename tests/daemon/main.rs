@@ -12,6 +12,7 @@
 mod alerts;
 mod analyses;
 mod beliefs;
+mod check;
 mod children;
 mod commands;
 mod crashes;

@@ -92,6 +92,13 @@ impl Project {
         self.configure(&(before + text));
     }
 
+    /// Replaces text in the configuration.
+    pub(crate) fn replace_configuration(&self, from: &str, to: &str) {
+        let text = fs::read_to_string(self.path("runscribe.toml")).unwrap();
+        assert!(text.contains(from), "no {from} in {text}");
+        self.configure(&text.replace(from, to));
+    }
+
     /// Limits an analysis' time and its quick retries.
     pub(crate) fn set_timeout(&self, timeout: &str, retries: u32) {
         let text = fs::read_to_string(self.path("runscribe.toml")).unwrap();

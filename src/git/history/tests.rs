@@ -70,6 +70,8 @@ async fn commits_and_tags_are_read_from_a_base_on() {
     assert_eq!(tags(repository.path(), &later).await.unwrap(), []);
     let much_later = Since::Time(both[0].created + 1_000);
     assert_eq!(commits(repository.path(), &much_later).await.unwrap(), []);
+    assert_eq!(day_of(repository.path(), "old").await.unwrap().len(), "2026-01-01".len());
+    assert!(day_of(repository.path(), "nothing").await.is_err());
     let wrong = commits(repository.path(), &Since::Revision("nothing".to_owned())).await;
     let complaint = wrong.unwrap_err().to_string();
     assert!(complaint.contains("`git log` failed") && complaint.contains("nothing"), "{complaint}");

@@ -1,0 +1,58 @@
+//! The file of findings that are known, so that an old project can start clean.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use anyhow::Context as _;
+use serde::{Deserialize, Serialize};
+
+use super::forms::Listed;
+use crate::daemon::reading;
+
+/// The form of the file that this program writes.
+const VERSION: u32 = 1;
+
+/// Fingerprints with what each was, for whoever reads the file or its diff.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Baseline {
+    version: u32,
+    known: BTreeMap<String, String>,
+}
+
+impl Baseline {
+    pub(super) fn of(findings: &[Listed<'_>]) -> Self {
+        let text = |(finding, fingerprint): &Listed<'_>| {
+            let what = format!("{} {}: {}", finding.code, finding.place.group(), finding.sentence);
+            (fingerprint.clone(), what)
+        };
+        Self { version: VERSION, known: findings.iter().map(text).collect() }
+    }
+
+    pub(super) fn read(path: &Path) -> anyhow::Result<Self> {
+        let bytes = reading::bytes(path).with_context(|| {
+            format!("no baseline `{}`; --write-baseline makes it", path.display())
+        })?;
+        let shown = path.display();
+        let baseline: Self = serde_json::from_slice(&bytes)
+            .with_context(|| format!("`{shown}` is no baseline of findings"))?;
+        anyhow::ensure!(
+            baseline.version == VERSION,
+            "`{shown}` has version {}, {VERSION} is known; write it anew with --write-baseline",
+            baseline.version
+        );
+        Ok(baseline)
+    }
+
+    pub(super) fn print(&self) -> anyhow::Result<String> {
+        Ok(serde_json::to_string_pretty(self)? + "\n")
+    }
+
+    pub(super) fn contains(&self, fingerprint: &str) -> bool {
+        self.known.contains_key(fingerprint)
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.known.len()
+    }
+}

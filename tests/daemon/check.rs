@@ -1,0 +1,281 @@
+//! The audit over a generated history of a project: it finds what is planted, where it is planted,
+//! and nothing else.
+
+mod history;
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{code, err, out};
+use history::{History, LOG, RUNS, day_tag, report, run};
+
+/// A finding as code and place.
+type Found = (String, String);
+
+#[track_caller]
+fn check(history: &History, arguments: &[&str]) -> (i32, Value) {
+    let output = history.project.run(&[&["check", "--format", "json"], arguments].concat());
+    let value = serde_json::from_str(&out(&output));
+    (code(&output), value.unwrap_or_else(|error| panic!("{error}: {}", err(&output))))
+}
+
+fn findings(value: &Value) -> Vec<Found> {
+    let text = |one: &Value, key: &str| one[key].as_str().unwrap_or_default().to_owned();
+    let place = |one: &Value| match (one["file"].as_str(), one["line"].as_u64()) {
+        (Some(file), Some(line)) => format!("{file}:{line}"),
+        (Some(file), None) => file.to_owned(),
+        _ => text(one, "commit") + &text(one, "tag"),
+    };
+    let all = value["findings"].as_array().unwrap();
+    all.iter().map(|one| (text(one, "code"), place(one))).collect()
+}
+
+#[track_caller]
+fn expect(value: &Value, expected: &[(&str, String)]) {
+    let expected: BTreeSet<Found> =
+        expected.iter().map(|(code, place)| ((*code).to_owned(), place.clone())).collect();
+    let found = findings(value);
+    let unique: BTreeSet<Found> = found.iter().cloned().collect();
+    assert_eq!(unique, expected, "{value:#}");
+    assert_eq!(found.len(), expected.len(), "one finding for each break: {value:#}");
+}
+
+#[test]
+fn a_history_in_order_has_no_findings() {
+    let history = History::new();
+    let (exit, value) = check(&history, &[]);
+    expect(&value, &[]);
+    assert_eq!((exit, value["version"].as_u64()), (0, Some(1)));
+    let text = history.project.run(&["check"]);
+    assert_eq!(code(&text), 0);
+    assert!(out(&text).ends_with("nothing found\n"), "{}", out(&text));
+    assert!(out(&text).contains("merge=union"), "{}", out(&text));
+}
+
+#[test]
+fn every_planted_break_of_tags_and_rows_is_found_in_its_place() {
+    let history = History::new();
+    let mut planted = Vec::new();
+    // T1: a tag that does not exist, in the log and in the changelog.
+    history.replace(LOG, &format!("`{}`", day_tag(3)), "`train/nowhere_20260301`");
+    planted.push(("T1", history.row(3)));
+    history.replace("CHANGELOG.md", "Reason 2.", "Reason 2, after `arch/gone`.");
+    planted.push(("T1", history.place("CHANGELOG.md", "arch/gone")));
+    // T2: a tag without a row, a row without a tag, a tag that the changelog does not name.
+    history.tag("train/lost_20260301");
+    planted.push(("T2", "train/lost_20260301".to_owned()));
+    history.replace(LOG, &format!("`{}`", day_tag(5)), "--");
+    planted.push(("T2", history.row(5)));
+    history.tag("arch/unnamed");
+    planted.push(("T2", "arch/unnamed".to_owned()));
+    // T3: a run without a row, a row without a run.
+    let new = "diffusion_H9L9C9D9_20260302_120000";
+    history.save_run(new, &history.config(new));
+    planted.push(("T3", format!("Cache/Training/{new}")));
+    fs::remove_dir_all(history.project.path("Cache/Training").join(run(7))).unwrap();
+    fs::remove_dir_all(history.wandb_folder(&run(7))).unwrap();
+    history.replace(LOG, &format!("[W&B](https://wandb.ai/e/MrCogito/runs/{})", run(7)), "offline");
+    planted.push(("T3", history.row(7)));
+    // T10: empty result cells.
+    history.replace(LOG, "| 1.09 | **20.1 / 128** | **MRPC:** 80.9%", "| -- | — | TBD");
+    planted.push(("T10", history.row(9)));
+    let (exit, value) = check(&history, &[]);
+    expect(&value, &planted);
+    assert_eq!(exit, 3);
+}
+
+#[test]
+fn every_planted_break_of_links_and_reports_is_found_in_its_place() {
+    let history = History::new();
+    let mut planted = Vec::new();
+    // T4: links that lead nowhere, in the log, in a report, to a heading that is not there.
+    history.append("docs/1_Strategy_and_Plans/active_todos.md", "\nSee [plan](../plan.md).\n");
+    let todos = "docs/1_Strategy_and_Plans/active_todos.md";
+    planted.push(("T4", history.place(todos, "plan.md")));
+    let path = report(4);
+    history.append(&path, "\n[back](../master_experiment_log.md#no-such-part)\n");
+    planted.push(("T4", history.place(&path, "no-such-part")));
+    // A report that nothing links to.
+    let unlinked = "docs/2_Experiments_Registry/run_reports/notes_of_march.md";
+    history.write(unlinked, "# Notes\n");
+    planted.push(("T4", unlinked.to_owned()));
+    // A run that was evaluated and has no report.
+    fs::remove_file(history.project.path(&report(6))).unwrap();
+    history.replace(LOG, &format!("[Report](run_reports/{}_report.md)", run(6)), "good");
+    planted.push(("T4", history.row(6)));
+    // T5: a W&B link that points at another run.
+    let link = |number| format!("https://wandb.ai/e/MrCogito/runs/{}", run(number));
+    history.replace(LOG, &link(8), &link(11));
+    planted.push(("T5", history.row(8)));
+    let (exit, value) = check(&history, &[]);
+    expect(&value, &planted);
+    assert_eq!(exit, 3);
+}
+
+#[test]
+fn every_planted_break_of_changelog_and_tasks_is_found_in_its_place() {
+    let history = History::new();
+    let mut planted = Vec::new();
+    // T5: code that changed after the newest tag, and entries out of form and order.
+    history.write("nn/new layer.py", "x = 2\n");
+    history.commit_all("feat(nn): a layer");
+    planted.push(("T5", "nn/new layer.py".to_owned()));
+    history.replace("CHANGELOG.md", "**Why:** Reason 4.", "Reason 4.");
+    planted.push(("T5", history.place("CHANGELOG.md", "— Feature 4")));
+    history.replace("CHANGELOG.md", "[2026-02-08] — Feature 7", "[2026-02-28] — Feature 7");
+    planted.push(("T5", history.place("CHANGELOG.md", "— Feature 7")));
+    history.replace("CHANGELOG.md", "**Git tag:** `arch/feature-9`", "See `arch/feature-9`.");
+    planted.push(("T5", history.place("CHANGELOG.md", "— Feature 9")));
+    history.replace("CHANGELOG.md", "**Related TODO:** TODO 11\n", "**Related TODO:** TODO 77\n");
+    planted.push(("T5", history.place("CHANGELOG.md", "TODO 77")));
+    // T6: a task done without date or commit, and a commit that does not exist.
+    let todos = "docs/1_Strategy_and_Plans/active_todos.md";
+    let open = "## TODO 3: Task 3 (Priority: HIGH, Effort: 1 day)\n\n**Status:** [ ] open";
+    history.replace(todos, open, "## TODO 3: Task 3 DONE ✅\n\n**Status:** [x] Done");
+    planted.push(("T6", history.place(todos, "TODO 3:")));
+    history.replace(todos, "- [ ] something", "- [ ] something after `badc0de1`");
+    planted.push(("T6", history.place(todos, "badc0de1")));
+    let (exit, value) = check(&history, &[]);
+    expect(&value, &planted);
+    assert_eq!(exit, 3);
+}
+
+#[test]
+fn what_runs_commits_and_scripts_lack_is_found() {
+    let history = History::new();
+    let mut planted = Vec::new();
+    // T7: a key that is missing, a commit that does not exist, a checkout with changes.
+    let config = history.config(&run(2)).replace(", 'git_branch': 'main'", "");
+    planted.push(("T7", history.save_run(&run(2), &config)));
+    let config = history.config(&run(12)).replace(&history.commit, "deadbee1");
+    planted.push(("T7", history.save_run(&run(12), &config)));
+    let config = history.config(&run(13)).replace("'git_dirty': False", "'git_dirty': True");
+    planted.push(("T7", history.save_run(&run(13), &config)));
+    // T8: a commit without a prefix, a tag of no form.
+    let commit = history.commit_all("cleanup");
+    planted.push(("T8", commit.chars().take(10).collect()));
+    history.tag("v1.0");
+    planted.push(("T8", "v1.0".to_owned()));
+    // T9: a missing script, an entry that records nothing, one that nobody launches.
+    fs::remove_file(history.project.path("scripts/evaluate.sh")).unwrap();
+    planted.push(("T9", "scripts/evaluate.sh".to_owned()));
+    history.write("training/train_other.py", history::ENTRY_WITHOUT_GIT);
+    planted.push(("T9", "training/train_other.py".to_owned()));
+    history.write("training/train.py", history::ENTRY_WITHOUT_GIT);
+    planted.push(("T9", history.place("training/train.py", "wandb.init")));
+    let (exit, value) = check(&history, &[]);
+    expect(&value, &planted);
+    assert_eq!(exit, 3);
+}
+
+#[test]
+fn a_baseline_holds_back_what_is_known_and_says_what_is_mended() {
+    let history = History::new();
+    history.tag("v1.0");
+    history.append(LOG, "\n[gone](gone.md)\n");
+    let file = history.project.path("audit.json");
+    let file = file.to_str().unwrap();
+    let refused = history.project.run(&["check", "--write-baseline"]);
+    assert_eq!(code(&refused), 2, "{}", err(&refused));
+    let missing = history.project.run(&["check", "--baseline", file]);
+    assert_eq!(code(&missing), 1);
+    assert!(err(&missing).contains("--write-baseline"), "{}", err(&missing));
+    let written = history.project.run(&["check", "--baseline", file, "--write-baseline"]);
+    assert_eq!(code(&written), 0, "{}", err(&written));
+    let first = fs::read_to_string(file).unwrap();
+    // Lines move, and what is known stays known.
+    history.replace(LOG, "## Training Runs", "One more line.\n\n## Training Runs");
+    let (exit, value) = check(&history, &["--baseline", file]);
+    expect(&value, &[]);
+    assert_eq!((exit, value["known"].as_u64()), (0, Some(2)));
+    history.git(&["tag", "-d", "v1.0"]);
+    history.append(LOG, "\n[lost](lost.md)\n");
+    let (exit, value) = check(&history, &["--baseline", file]);
+    expect(&value, &[("T4", history.place(LOG, "lost.md"))]);
+    assert_eq!((exit, value["mended"].as_u64()), (3, Some(1)));
+    assert_eq!(fs::read_to_string(file).unwrap(), first, "only --write-baseline writes it");
+    let github = history.project.run(&["check", "--baseline", file, "--format", "github"]);
+    let line = history.place(LOG, "lost.md");
+    let (path, number) = line.rsplit_once(':').unwrap();
+    let start = format!("::error file={path},line={number},title=T4::the link `lost.md` leads");
+    assert!(out(&github).starts_with(&start), "{}", out(&github));
+}
+
+#[test]
+fn the_base_leaves_out_what_was_before_it() {
+    let history = History::new();
+    history.commit_all("cleanup before");
+    history.tag("old");
+    history.replace(LOG, &format!("`{}`", day_tag(5)), "--");
+    let commit = history.commit_all("cleanup after");
+    let mut planted = vec![("T8", commit.chars().take(10).collect())];
+    history.project.append_configuration("[discipline]\nsince = \"old\"\n");
+    let (_, value) = check(&history, &[]);
+    // The runs began before the day of that revision.
+    expect(&value, &planted);
+    history.project.replace_configuration("since = \"old\"", "since = \"2026-03-01\"");
+    planted.push(("T2", history.row(5)));
+    let (_, value) = check(&history, &[]);
+    let found = findings(&value);
+    assert!(planted.iter().all(|(code, place)| {
+        found.iter().any(|one| (one.0.as_str(), &one.1) == (*code, place))
+    }));
+    history.project.replace_configuration("since = \"2026-03-01\"", "since = \"nothing\"");
+    let output = history.project.run(&["check"]);
+    assert_eq!(code(&output), 1);
+    assert!(err(&output).contains("discipline.since"), "{}", err(&output));
+}
+
+#[test]
+fn the_remote_is_asked_only_when_it_should_be() {
+    let history = History::new();
+    let remote = tempfile::tempdir().unwrap();
+    let url = remote.path().to_str().unwrap();
+    history.git(&["init", "-q", "--bare", url]);
+    history.git(&["remote", "add", "origin", url]);
+    history.git(&["push", "-q", "origin", "--tags"]);
+    let (exit, value) = check(&history, &["--remote"]);
+    expect(&value, &[]);
+    assert_eq!(exit, 0);
+    history.git(&["push", "-q", "origin", &format!(":refs/tags/{}", day_tag(3))]);
+    let (_, value) = check(&history, &["--remote"]);
+    expect(&value, &[("T1", history.row(3))]);
+    let command = value["findings"][0]["command"].as_str().unwrap();
+    assert_eq!(command, format!("git push origin {}", day_tag(3)));
+    assert_eq!(check(&history, &[]).0, 0);
+    // A remote that is away is said, and nothing is found for it.
+    history.git(&["remote", "set-url", "origin", "/nonexistent/repository"]);
+    let (exit, value) = check(&history, &["--remote"]);
+    assert_eq!(exit, 0);
+    assert!(value["notes"].to_string().contains("whether tags are pushed"), "{value:#}");
+}
+
+#[test]
+fn without_git_and_documents_it_says_what_it_cannot_know() {
+    let project = crate::support::Project::new();
+    project.append_configuration(
+        "[[training_scripts]]\npath = \"a.sh\"\nplatform = \"linux\"\nmodel = \"A\"\n",
+    );
+    let output = project.run(&["check"]);
+    let text = out(&output);
+    assert_eq!(code(&output), 3, "{text}{}", err(&output));
+    for part in ["no git history", "CHANGELOG.md", "active_todos.md", "a.sh` is missing"] {
+        assert!(text.contains(part), "no {part} in {text}");
+    }
+    assert_eq!(text.matches("no git history").count(), 1);
+}
+
+#[test]
+fn it_takes_no_lock_and_changes_nothing() {
+    let history = History::new();
+    history.append(LOG, "\nchanged\n");
+    let before = fs::read(history.project.path(".git/index")).unwrap();
+    history.write(".git/index.lock", "");
+    let output = history.project.run(&["check"]);
+    assert_eq!(code(&output), 0, "{}", err(&output));
+    assert_eq!(fs::read(history.project.path(".git/index")).unwrap(), before);
+    assert!(!history.project.path("Cache/runscribe").exists());
+    assert_eq!(RUNS, 200);
+}

@@ -34,6 +34,7 @@ mod signals;
 mod summary;
 pub mod sync;
 mod twins;
+mod wandb_runs;
 mod workers;
 
 use std::ffi::OsString;

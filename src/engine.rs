@@ -33,6 +33,7 @@ mod tests;
 mod training;
 mod training_notes;
 mod training_progress;
+mod wandb_facts;
 pub mod world;
 
 use std::sync::Arc;
@@ -47,7 +48,9 @@ use crate::model::evaluation::EvaluationNews;
 use crate::model::event::{Happening, NewEvent};
 use crate::model::host_evidence::{KernelReading, LogWriters};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
-use crate::model::journal::{Change, DocumentsState, FoundFacts, Standing, Transaction};
+use crate::model::journal::{
+    Change, DocumentsState, FoundFacts, Standing, Transaction, WandbFacts,
+};
 use crate::model::shell_log::{LogKey, LogSighting};
 use crate::model::status::{GpuReading, HostStatus, LogStatus, Readiness};
 use crate::model::time::Moment;
@@ -113,6 +116,8 @@ pub enum Event {
     Program(Box<ProgramFacts>, Readiness),
     /// What a run's own files say of it.
     RunFacts(RunId, FoundFacts),
+    /// What W&B's service says of a run.
+    WandbRun(RunId, WandbFacts),
     /// A device was chosen for a running order, and why this one.
     Placed {
         /// The order's number.
@@ -165,6 +170,8 @@ pub enum Effect {
     RescanAll(String),
     /// Find out what a run's own files say of it.
     ReadRunFacts(RunId),
+    /// Ask W&B's service for a run's page and final loss, which nothing on this host gives.
+    AskWandb(RunId),
     /// Find out who writes these logs, by key and path; while that is being done for others, it is
     /// left out, so ask again. Looking through all processes costs some milliseconds.
     LookForWriters(Vec<(LogKey, String)>),
@@ -248,6 +255,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             (world.program, world.readiness) = (Some(*facts), readiness);
         }
         Event::RunFacts(run, facts) => documents::run_facts(world, &run, facts, out),
+        Event::WandbRun(run, found) => wandb_facts::learn(world, &run, found, out),
         Event::Placed { number, device } => placed(world, number, device),
         Event::Analyzed(outcome) => {
             outcome::analyzed(world, *outcome, now, out);
@@ -265,9 +273,7 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
         Event::Host(host, own_memory) => host_reading(world, host, own_memory),
         Event::Gpus(reading) => gpu_reading(world, reading),
         Event::Reloaded(settings, needs_restart) => {
-            world.settings = settings;
-            alert_queue::drop_unknown(world, out);
-            out.daemon_event(now, Happening::ConfigReloaded { needs_restart });
+            reloaded(world, settings, needs_restart, now, out);
         }
         Event::Command(number, order) => {
             let answer = commands::carry_out(world, order, now, out);
@@ -282,6 +288,18 @@ fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
             out.daemon_event(now, Happening::DaemonStopping { reason });
         }
     }
+}
+
+fn reloaded(
+    world: &mut World,
+    settings: Arc<Settings>,
+    needs_restart: Vec<String>,
+    now: Moment,
+    out: &mut Decisions,
+) {
+    world.settings = settings;
+    alert_queue::drop_unknown(world, out);
+    out.daemon_event(now, Happening::ConfigReloaded { needs_restart });
 }
 
 fn reconciled(

@@ -201,6 +201,7 @@ impl Loop {
             }
             Effect::SendAlert(receiver, alert) => self.house.alerts.send(*receiver, *alert),
             Effect::LookForWriters(logs) => self.house.helpers.look_for_writers(logs),
+            Effect::AskWandb(run) => self.house.helpers.ask_wandb(run),
             Effect::ReadRunFacts(run) => self.house.helpers.read_run_facts(run),
             Effect::Answer(number, answer) => {
                 // Everything that was decided before it is asked for or in the backlog by now.

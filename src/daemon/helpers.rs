@@ -22,7 +22,7 @@ use crate::settings::Settings;
 use crate::watch::evaluations::{self, EvaluationConfig, EvaluationInbox, Told};
 
 use super::workers::Workers;
-use super::{host_evidence, run_facts};
+use super::{host_evidence, run_facts, wandb_runs};
 
 /// How often the host is read.
 const SAMPLE: Duration = Duration::from_secs(10);
@@ -43,6 +43,7 @@ const QUESTIONS: usize = 1024;
 pub(super) struct Helpers {
     questions: mpsc::Sender<RunId>,
     logs: mpsc::Sender<Vec<(LogKey, String)>>,
+    pages: mpsc::Sender<RunId>,
     settings: state::Sender<Arc<Settings>>,
     news: mpsc::Sender<Event>,
     address: PathBuf,
@@ -73,6 +74,9 @@ impl Helpers {
         );
         workers.spawn("reports", sweep_reports(current.clone(), stop.clone()));
         workers.spawn("host", sample_host(sampler, news.clone(), stop.clone()));
+        let (pages, wanted) = mpsc::channel(QUESTIONS);
+        let ask = wandb_runs::answer(current.clone(), wanted, news.clone(), stop.clone());
+        workers.spawn("W&B", ask);
         workers.spawn("kernel log", host_evidence::listen_to_kernel(news.clone(), stop));
         let logs = find_writers(workers, &current.borrow().paths.root, news.clone())?;
         let to_loop = news.clone();
@@ -81,7 +85,7 @@ impl Helpers {
             Ok(())
         })?;
         let evaluations = Arc::new(EvaluationInbox::default());
-        Ok(Self { questions, logs, settings: changes, news: to_loop, address, evaluations })
+        Ok(Self { questions, logs, pages, settings: changes, news: to_loop, address, evaluations })
     }
 
     /// Reads the GPUs again and again, for people: an analysis asks anew before it starts.
@@ -116,6 +120,14 @@ impl Helpers {
     pub(super) fn read_run_facts(&self, run: RunId) {
         if self.questions.try_send(run).is_err() {
             tracing::debug!("too many runs wait for their files to be read");
+        }
+    }
+
+    /// Asks W&B's service for a run. While a thousand wait a further one is left out; its next
+    /// checkpoint asks again.
+    pub(super) fn ask_wandb(&self, run: RunId) {
+        if self.pages.try_send(run).is_err() {
+            tracing::debug!("too many runs wait to be asked for at W&B");
         }
     }
 

@@ -196,6 +196,7 @@ impl Play {
                 Effect::RescanRun(run) => self.doubts.push(run),
                 Effect::RescanAll(_)
                 | Effect::LookForWriters(_)
+                | Effect::AskWandb(_)
                 | Effect::ReadRunFacts(_)
                 | Effect::SendAlert(..)
                 | Effect::Answer(..) => {}

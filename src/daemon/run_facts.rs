@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::host::run_files;
 use crate::model::ids::{CheckpointName, RunId};
-use crate::model::journal::{FoundFacts, RunFacts};
+use crate::model::journal::{FoundFacts, RunFacts, WandbFacts};
 use crate::model::training::TrainerMetric;
 use crate::parse::checkpoint::metric_history;
 use crate::recognize::TRAINER_STATE_FILE;
@@ -22,7 +22,8 @@ const KEPT: usize = 20;
 /// Looks for everything that a run's files outside of its shell log say of it.
 pub(super) fn read(settings: &Settings, run: &RunId) -> FoundFacts {
     let paths = &settings.paths;
-    let recorded = wandb::git_facts(&paths.root.join("wandb"), run);
+    let local = wandb::local_run(&paths.root.join("wandb"), run).unwrap_or_default();
+    let recorded = local.git();
     let facts = RunFacts {
         git_commit: recorded.commit,
         git_tag: recorded.tag.or_else(|| git::train_tag(&paths.root, run)),
@@ -34,7 +35,8 @@ pub(super) fn read(settings: &Settings, run: &RunId) -> FoundFacts {
         tracing::debug!(%run, %error, "the trainer's log history cannot be read");
         Vec::new()
     });
-    FoundFacts { facts, history }
+    let wandb = WandbFacts { url: local.page.map(|page| page.url), final_loss: local.final_loss };
+    FoundFacts { facts, history, wandb }
 }
 
 /// Reads the log history of the newest checkpoint that has one. A checkpoint may be rotated away

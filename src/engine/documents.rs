@@ -13,7 +13,7 @@ use crate::model::time::Moment;
 use crate::parse::run_metrics::is_printed_as;
 
 use super::world::{Run, World};
-use super::{Decisions, Effect, evaluations, training};
+use super::{Decisions, Effect, evaluations, training, wandb_facts};
 
 /// Runs whose newest metrics are remembered.
 const HISTORIES: usize = 64;
@@ -97,6 +97,10 @@ pub(super) fn run_facts(world: &mut World, id: &RunId, found: FoundFacts, out: &
         run.history = found.history;
         forget_old_histories(world);
         learn_facts(world, id, found.facts, out);
+        wandb_facts::learn(world, id, found.wandb, out);
+        if wandb_facts::are_wanted(world, id) {
+            out.effects.push(Effect::AskWandb(id.clone()));
+        }
     }
 }
 
@@ -122,7 +126,7 @@ pub(super) fn log_facts(world: &mut World, id: &RunId, out: &mut Decisions) {
 
 /// Fills the cells of what was not known before. What was known stays known when its source is
 /// gone.
-fn learn_facts(world: &mut World, id: &RunId, found: RunFacts, out: &mut Decisions) {
+pub(super) fn learn_facts(world: &mut World, id: &RunId, found: RunFacts, out: &mut Decisions) {
     let configured = world.settings.machine.clone();
     let Some(known) = &mut world.run_mut(id).known else { return };
     let before = known.facts.clone();

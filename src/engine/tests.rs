@@ -41,6 +41,8 @@ struct Play {
     answer: Option<Answer>,
     /// Alerts that were given to be sent.
     sent: Vec<(ReceiverKey, Alert)>,
+    /// Runs that W&B's service was to be asked for.
+    asked_wandb: Vec<RunId>,
 }
 
 impl Play {
@@ -64,6 +66,7 @@ impl Play {
             inode: 100,
             answer: None,
             sent: Vec::new(),
+            asked_wandb: Vec::new(),
         };
         play.prepare();
         play
@@ -106,6 +109,7 @@ impl Play {
                 Effect::Record(transaction) => self.journal.record(transaction),
                 Effect::Analyze(order) => self.orders.push(*order),
                 Effect::RescanRun(_) | Effect::RescanAll(_) => self.rescans += 1,
+                Effect::AskWandb(run) => self.asked_wandb.push(run),
                 Effect::ReadRunFacts(_) | Effect::LookForWriters(_) => {}
                 Effect::Answer(_, answer) => self.answer = Some(answer),
                 Effect::SendAlert(receiver, alert) => {

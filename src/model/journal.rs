@@ -227,6 +227,17 @@ pub struct FoundFacts {
     pub facts: RunFacts,
     /// The newest entries of the log history in its newest checkpoint, in their order.
     pub history: Vec<TrainerMetric>,
+    /// What W&B left of it on this host.
+    pub wandb: WandbFacts,
+}
+
+/// What W&B knows of a run, from its files on this host or from its service.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct WandbFacts {
+    /// The run's page.
+    pub url: Option<String>,
+    /// The last training loss of a run that has ended.
+    pub final_loss: Option<f64>,
 }
 
 /// Where a checkpoint's content stands on its way to one observation.

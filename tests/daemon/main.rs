@@ -35,3 +35,4 @@ mod supervision;
 mod support;
 mod sync;
 mod tail;
+mod wandb;

@@ -2,7 +2,6 @@
 
 use super::*;
 use crate::model::host_evidence::{KernelFinding, KernelHappening};
-use crate::model::journal::RunFacts;
 use crate::model::shell_log::LogMetricKind;
 use crate::model::training::{TrainerMetric, TrainingState};
 
@@ -107,7 +106,7 @@ fn the_metrics_of_runs_without_a_log_are_shown_of_the_newest_ones() {
         play.show(name, &[("checkpoint-20", complete(name))]);
         let values = vec![("loss".to_owned(), 8.5)];
         let metric = TrainerMetric { step: 20, kind: LogMetricKind::Train, values };
-        let found = FoundFacts { facts: RunFacts::default(), history: vec![metric] };
+        let found = FoundFacts { history: vec![metric], ..FoundFacts::default() };
         play.event(Event::RunFacts(RunId::new(name.as_str()), found));
     }
     let status = snapshot(&play.world, play.now);
@@ -115,6 +114,42 @@ fn the_metrics_of_runs_without_a_log_are_shown_of_the_newest_ones() {
     assert_eq!(with_metrics.count(), 64);
     let newest = status.runs.iter().find(|run| run.run.as_str() == names[69]).unwrap();
     assert_eq!(newest.recent_metrics[0].step, Some(20));
+}
+
+#[test]
+fn what_no_file_gives_is_asked_of_wandb_and_never_replaces_what_one_gives() {
+    let mut play = Play::new();
+    play.caught_up();
+    play.show(RUN, &[("checkpoint-20", complete("a"))]);
+    let run = RunId::new(RUN);
+    let facts =
+        |url: Option<&str>, final_loss| WandbFacts { url: url.map(str::to_owned), final_loss };
+    let found =
+        |wandb| Event::RunFacts(RunId::new(RUN), FoundFacts { wandb, ..FoundFacts::default() });
+    let filled = |play: &Play| {
+        let fills = play.journal.documents.iter().filter_map(|edit| match edit {
+            DocumentEdit::RunRow { fills, .. } => Some(fills.iter().map(|fill| fill.value.clone())),
+            _ => None,
+        });
+        fills.flatten().collect::<Vec<String>>()
+    };
+    play.event(found(facts(None, None)));
+    assert_eq!(play.asked_wandb, std::slice::from_ref(&run));
+    let page = "https://wandb.ai/e/p/runs/a1";
+    play.event(Event::WandbRun(run.clone(), facts(Some(page), Some(1.4331))));
+    let cells = filled(&play);
+    assert!(
+        cells.contains(&format!("[link]({page})")) && cells.contains(&"1.433".to_owned()),
+        "{cells:?}"
+    );
+    // The page is known now, and the log has what is known of the loss.
+    play.log(LOG, &named(&(loss("8.6") + &bar(18, 40))));
+    play.event(found(facts(None, None)));
+    assert_eq!(play.asked_wandb.len(), 1);
+    let before = filled(&play).len();
+    play.event(Event::WandbRun(run, facts(Some("https://wandb.ai/e/p/runs/other"), Some(2.0))));
+    assert_eq!(filled(&play).len(), before);
+    assert_eq!(snapshot(&play.world, play.now).runs[0].wandb_url.as_deref(), Some(page));
 }
 
 #[test]

@@ -1,7 +1,5 @@
 //! Pure. The discipline of experiment tracking: what its documents and scripts say, how tags and
-//! commits are named, and what an edit of the documents looks like.
-//! Pure. The discipline of experiment tracking: what its documents say, how tags and commits are
-//! named, and what an edit of the documents looks like.
+//! commits are named, what an edit of the documents looks like, and what a publication asks for.
 //!
 //! [`reading::read`] reads the documents once, [`reading::Reading::questions`] says what must be
 //! looked up for them, and [`audit()`] holds them against the [`facts`]: where code, tag, run, row,
@@ -13,10 +11,10 @@ mod words;
 
 pub mod changelog;
 pub mod conventions;
-pub mod publication;
-pub mod new_entry;
 pub mod facts;
 pub mod finding;
+pub mod new_entry;
+pub mod publication;
 pub mod reading;
 pub mod scripts;
 pub mod todo_done;

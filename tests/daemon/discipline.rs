@@ -93,7 +93,7 @@ fn an_entry_is_added_once_and_only_for_what_exists() {
     let after = fs::read_to_string(&changelog).unwrap();
     let (head, old) = before.split_at(before.find("## [2026-01-02]").unwrap());
     assert!(after.starts_with(head) && after.ends_with(old), "{after:?}");
-    let added = &after[head.len()..after.len() - old.len()];
+    let added = after.strip_prefix(head).and_then(|rest| rest.strip_suffix(old)).unwrap();
     let words =
         ["] — Né € attention\r\n", "- `nn/a b.py`: less\r\n", "**Related TODO:** TODO 6\r\n"];
     assert!(words.iter().all(|words| added.contains(words)), "{added:?}");

@@ -9,6 +9,7 @@ mod paths;
 mod rules;
 mod words;
 
+pub mod begin;
 pub mod changelog;
 pub mod conventions;
 pub mod facts;

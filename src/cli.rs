@@ -4,6 +4,7 @@
 
 mod adopt;
 mod analyze;
+mod begin;
 mod changelog;
 mod check;
 mod compare;
@@ -138,6 +139,8 @@ enum Command {
     Tail(tail::Arguments),
     /// Analyze one checkpoint now and print report and verdict; nothing is recorded
     Analyze(analyze::Arguments),
+    /// Begin a training: checks, tag and a pending row in the experiment log
+    Begin(begin::Arguments),
     /// See and change what waits to be analyzed
     Queue(queue::Arguments),
     /// Have runs analyzed that were old at the first start
@@ -221,6 +224,7 @@ async fn run(arguments: Arguments) -> ExitCode {
         Command::Status(arguments) => status::run(&common, &arguments, &mut output).await,
         Command::Tail(arguments) => tail::run(&common, &arguments, &mut output).await,
         Command::Analyze(arguments) => analyze::run(&common, &arguments, &mut output).await,
+        Command::Begin(arguments) => begin::run(&common, &arguments, &mut output).await,
         Command::Queue(arguments) => queue::run(&common, &arguments, &mut output).await,
         Command::Adopt(arguments) => adopt::run(&common, &arguments, &mut output).await,
         Command::Doctor(arguments) => doctor::run(&common, &arguments, &mut output).await,

@@ -5,6 +5,7 @@
 mod alerts;
 mod analyses;
 pub mod auditing;
+pub mod begin;
 mod commands;
 mod devices;
 pub mod discipline;

@@ -27,6 +27,7 @@ pub mod escape;
 pub mod inventory;
 pub mod note;
 pub mod outline;
+pub mod ownership;
 pub mod pending;
 pub mod plot;
 pub mod report;

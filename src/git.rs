@@ -8,6 +8,7 @@ pub mod history;
 mod index;
 pub mod log_branch;
 pub mod making;
+pub mod starting;
 mod tags;
 
 use std::os::unix::ffi::OsStrExt as _;

@@ -38,6 +38,7 @@ use crate::model::checkpoint::{RunSighting, TrainingFolder};
 use crate::model::ids::RunId;
 use crate::settings::{Backend, Settings};
 
+pub use begun::read as begun_trainings;
 pub use hints::{Control, Inbox};
 pub use keeper::keep;
 pub use scan::{ScanProblem, ScanSettings, Scanner, Thoroughness, signature_of};

@@ -14,6 +14,7 @@ use crate::engine::{self, Effect, Event};
 use crate::model::event::Happening;
 use crate::model::ids::RunId;
 use crate::model::journal::Transaction;
+use crate::model::observation::DocumentEdit;
 use crate::record::recorder::{Output, Request};
 use crate::settings::Loaded;
 use crate::watch::tail::LogEvent;
@@ -185,6 +186,7 @@ impl Loop {
         match effect {
             Effect::Record(transaction) => {
                 log_failures(&transaction);
+                log_ties(&transaction);
                 self.unanswered.push_back(transaction.documents.len() as u64);
                 self.backlog.push_back(transaction);
                 self.send_backlog();
@@ -394,6 +396,15 @@ fn log_failures(transaction: &Transaction) {
             tracing::warn!(run, checkpoint, class, evidence, "an analysis failed");
         } else {
             tracing::debug!(run, checkpoint, class, attempt, failing_checkpoints, "failed again");
+        }
+    }
+}
+
+/// Logs which runs are what a person began.
+fn log_ties(transaction: &Transaction) {
+    for edit in &transaction.documents {
+        if let DocumentEdit::TieRow { run, tag, .. } = edit {
+            tracing::info!(%run, tag, "a run is the training that was begun");
         }
     }
 }

@@ -218,6 +218,9 @@ fn explain_run(
     {
         lines.push(format!("It was named `{from}` before."));
     }
+    if let Some(tag) = known.and_then(|known| known.facts.begun.as_ref()) {
+        lines.push(format!("It is the training that was begun as `{tag}`."));
+    }
     if known.is_some_and(|known| known.old_since.is_some()) {
         lines.push(OLD.to_owned());
     }

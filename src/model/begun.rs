@@ -24,6 +24,9 @@ pub struct BegunTraining {
     pub script: String,
     /// What was written into its row, as it stands there: what still does is runscribe's own.
     pub cells: Vec<CellFill>,
+    /// What was written into the columns that say how it was planned to train.
+    #[serde(default)]
+    pub plan: Vec<String>,
 }
 
 impl BegunTraining {
@@ -49,6 +52,7 @@ mod tests {
             commit: "54ee870".to_owned(),
             script: "scripts/train.sh".to_owned(),
             cells: Vec::new(),
+            plan: Vec::new(),
         };
         for (run, expected) in [
             ("diffusion_H512L6C128D2_20260223_203349", true),

@@ -107,6 +107,15 @@ impl Reader {
         found.map_err(|error| OpenError::sqlite(&self.path, error))
     }
 
+    /// Returns what was written last into each cell of the runs' rows: run and value.
+    pub fn cells(&self) -> Result<Vec<(String, String)>, OpenError> {
+        let sql = "SELECT run, value FROM cells WHERE value IS NOT NULL";
+        let cells = self.connection.prepare(sql).and_then(|mut query| {
+            query.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
+        });
+        cells.map_err(|error| OpenError::sqlite(&self.path, error))
+    }
+
     /// Returns all that the journal remembers.
     pub fn memory(&self) -> Result<Memory, OpenError> {
         rows::memory(&self.connection).map_err(|error| OpenError::sqlite(&self.path, error))

@@ -38,8 +38,8 @@ impl BegunBook {
     }
 }
 
-/// Reads the folder; what cannot be read is left out with a warning.
-fn read(folder: &Path) -> Vec<BegunTraining> {
+/// Reads the folder, oldest first; what cannot be read is left out with a warning.
+pub fn read(folder: &Path) -> Vec<BegunTraining> {
     let entries = match fs::read_dir(folder) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Vec::new(),
@@ -89,6 +89,7 @@ mod tests {
             commit: "54ee870".to_owned(),
             script: "scripts/train.sh".to_owned(),
             cells: Vec::new(),
+            plan: Vec::new(),
         };
         let (first, second) =
             (begun("a", "2026-02-24T00:00:00Z"), begun("b", "2026-02-23T00:00:00Z"));

@@ -11,6 +11,7 @@
 
 mod alerts;
 mod analyses;
+mod begin;
 mod beliefs;
 mod check;
 mod children;

@@ -13,6 +13,7 @@ fn begun(run: &str, number: u32, time: &str) -> BegunTraining {
         commit: "54ee870".to_owned(),
         script: "scripts/train.sh".to_owned(),
         cells: Vec::new(),
+        plan: Vec::new(),
     }
 }
 

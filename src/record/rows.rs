@@ -4,7 +4,6 @@
 //! and leaves the bodies alone.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use rusqlite::types::Type;
 use rusqlite::{Connection, OptionalExtension, Row, Transaction as SqlTransaction, params};
@@ -12,7 +11,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::journal::CommitError;
-use super::{alert_rows, evaluation_rows, log_rows};
+use super::{alert_rows, evaluation_rows, log_rows, run_names};
 use crate::model::event::{NewEvent, StoredEvent};
 use crate::model::ids::{CheckpointId, CheckpointName, Digest, RunId};
 use crate::model::journal::{Change, KnownCheckpoint, KnownRun, Memory, Standing};
@@ -24,7 +23,7 @@ use crate::model::training::KnownState;
 pub(super) fn write_change(sql: &SqlTransaction<'_>, change: &Change) -> Result<(), CommitError> {
     match change {
         Change::Run(known) => write_run(sql, known),
-        Change::RunRenamed { from, to } => rename_run(sql, from, to),
+        Change::RunRenamed { from, to } => run_names::change(sql, from, to),
         Change::CheckpointComplete { checkpoint, content, time } => {
             let body = to_body(&**content)?;
             let pending = to_body(&Standing::Pending)?;
@@ -217,80 +216,6 @@ fn verdict_word(observation: &Observation) -> String {
     }
 }
 
-/// Moves everything of a run to another id, except events and outbox entries: those were decided
-/// and perhaps shown under the old name. Where both ids know the same content, one of them stays.
-fn rename_run(sql: &SqlTransaction<'_>, from: &RunId, to: &RunId) -> Result<(), CommitError> {
-    if from == to {
-        return Ok(());
-    }
-    let ids = params![from.as_str(), to.as_str()];
-    let observed = to_body(&Standing::Observed)?;
-    sql.execute("UPDATE OR REPLACE runs SET run = ?2 WHERE run = ?1", ids)?;
-    sql.execute(
-        "UPDATE checkpoints SET standing = ?3 WHERE run = ?2 AND EXISTS (
-             SELECT 1 FROM checkpoints AS old WHERE old.run = ?1 AND old.standing = ?3
-             AND old.checkpoint = checkpoints.checkpoint AND old.digest = checkpoints.digest)",
-        params![from.as_str(), to.as_str(), observed],
-    )?;
-    sql.execute("UPDATE OR IGNORE checkpoints SET run = ?2 WHERE run = ?1", ids)?;
-    sql.execute("DELETE FROM checkpoints WHERE run = ?1", [from.as_str()])?;
-    sql.execute(
-        "DELETE FROM observations WHERE run = ?1 AND EXISTS (
-             SELECT 1 FROM observations AS kept WHERE kept.run = ?2
-             AND kept.superseded = 0
-             AND kept.checkpoint = observations.checkpoint AND kept.digest = observations.digest)",
-        ids,
-    )?;
-    make_times_unique(sql, from, to)?;
-    sql.execute("UPDATE observations SET run = ?2 WHERE run = ?1", ids)?;
-    sql.execute("UPDATE OR IGNORE notes SET run = ?2 WHERE run = ?1", ids)?;
-    sql.execute("DELETE FROM notes WHERE run = ?1", [from.as_str()])?;
-    sql.execute("UPDATE OR REPLACE cells SET run = ?2 WHERE run = ?1", ids)?;
-    sql.execute("UPDATE OR REPLACE stuck SET run = ?2 WHERE run = ?1", ids)?;
-    sql.execute("UPDATE shell_logs SET run = ?2 WHERE run = ?1", ids)?;
-    sql.execute("UPDATE OR REPLACE run_states SET run = ?2 WHERE run = ?1", ids)?;
-    sql.execute("UPDATE OR REPLACE troubles SET run = ?2 WHERE run = ?1", ids)?;
-    evaluation_rows::rename(sql, from, to)?;
-    Ok(())
-}
-
-/// Moves the times of a run's observations by whole seconds where another run has them already.
-fn make_times_unique(
-    sql: &SqlTransaction<'_>,
-    from: &RunId,
-    to: &RunId,
-) -> Result<(), CommitError> {
-    let mut clashes = sql.prepare(
-        "SELECT old.id, old.checkpoint, old.time FROM observations AS old
-         JOIN observations AS kept USING (checkpoint, time)
-         WHERE old.run = ?1 AND kept.run = ?2",
-    )?;
-    let rows = clashes
-        .query_map(params![from.as_str(), to.as_str()], |row| {
-            Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, moment(row, 2)?))
-        })?
-        .collect::<rusqlite::Result<Vec<_>>>()?;
-    for (id, checkpoint, mut time) in rows {
-        loop {
-            time = time.after(Duration::from_secs(1));
-            let taken: i64 = sql.query_row(
-                "SELECT count(*) FROM observations
-                 WHERE run IN (?1, ?2) AND checkpoint = ?3 AND time = ?4",
-                params![from.as_str(), to.as_str(), checkpoint, time.to_string()],
-                |row| row.get(0),
-            )?;
-            if taken == 0 {
-                break;
-            }
-        }
-        sql.execute(
-            "UPDATE observations SET time = ?2 WHERE id = ?1",
-            params![id, time.to_string()],
-        )?;
-    }
-    Ok(())
-}
-
 /// Gives each event its sequence number and writes it into an open transaction.
 pub(super) fn write_events(
     sql: &SqlTransaction<'_>,
@@ -434,7 +359,7 @@ fn checkpoint_id(row: &Row<'_>) -> rusqlite::Result<CheckpointId> {
     Ok(CheckpointId { run: run_id(row, 0)?, name })
 }
 
-fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Moment> {
+pub(super) fn moment(row: &Row<'_>, column: usize) -> rusqlite::Result<Moment> {
     let text: String = row.get(column)?;
     Moment::parse(&text).ok_or_else(|| {
         let problem = format!("`{text}` is not a time");

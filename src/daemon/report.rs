@@ -8,6 +8,7 @@ use similar::TextDiff;
 use crate::document::report::{self, ReportFacts};
 use crate::document::{self, plot};
 use crate::model::checkpoint::LossEntry;
+use crate::model::evaluation::{GateOverride, KnownEvaluation};
 use crate::model::ids::{CheckpointName, RunId};
 use crate::model::journal::{Memory, RunFacts};
 use crate::model::observation::Observation;
@@ -61,12 +62,14 @@ pub fn drafts(settings: &Settings, run: &RunId, out: Option<&Path>) -> anyhow::R
     let source = source.map(|source| format!("Losses: {}", shown(&source)));
     let evidence: Vec<String> = [journal].into_iter().chain(source).collect();
     let name = picture.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (evaluations, overrides) = evaluations(&memory, run);
     let facts = ReportFacts {
         run,
         observations: &observations,
         files: &files,
         losses: &losses,
         notes: &notes,
+        evaluations: (&evaluations, &overrides),
         plot: &name,
         evidence: &evidence,
     };
@@ -85,6 +88,15 @@ pub(super) fn observations(memory: &Memory, run: &RunId) -> Vec<Observation> {
     let mut observations: Vec<Observation> = of_run.cloned().collect();
     observations.sort_by_key(|one| one.time);
     observations
+}
+
+/// Returns what evaluations of a run said, and where its gate was overridden, oldest first.
+fn evaluations(memory: &Memory, run: &RunId) -> (Vec<KnownEvaluation>, Vec<GateOverride>) {
+    let is_its = |one: &&KnownEvaluation| one.model.as_ref().is_ok_and(|model| model.run == *run);
+    let mut known: Vec<_> = memory.evaluations.reports.iter().filter(is_its).cloned().collect();
+    known.sort_by_key(|one| (one.report.stamp, one.report.name.clone()));
+    let overrides = memory.evaluations.overrides.iter().filter(|one| one.run == *run);
+    (known, overrides.cloned().collect())
 }
 
 /// Spells the machine as the experiment log does.

@@ -1,6 +1,7 @@
 //! The run report: everything that is recorded of a run, as Markdown with a plot beside it.
 
 use crate::model::checkpoint::LossEntry;
+use crate::model::evaluation::{GateOverride, KnownEvaluation};
 use crate::model::ids::{CheckpointName, RunId};
 use crate::model::journal::RunFacts;
 use crate::model::measurement::{GLOBAL_EFFECTIVE_RANK, RankReading, Verdict};
@@ -13,6 +14,7 @@ use super::note::{
     training, trajectory,
 };
 use super::plot::{Line, Look, Panel, Plot, Point};
+use super::scores;
 
 /// How the last line of a report begins, which tells whether a person has changed it.
 const SEAL: &str = "<!-- runscribe report ";
@@ -30,6 +32,8 @@ pub struct ReportFacts<'a> {
     pub losses: &'a [LossEntry],
     /// Its failure notes: kind, and path as seen from the report's folder.
     pub notes: &'a [(String, String)],
+    /// What its evaluations said, and where its gate was overridden for them; both oldest first.
+    pub evaluations: (&'a [KnownEvaluation], &'a [GateOverride]),
     /// The file name of the plot, in the report's folder.
     pub plot: &'a str,
     /// Where all of it comes from: one line each.
@@ -60,6 +64,7 @@ pub fn run_report(facts: &ReportFacts<'_>) -> String {
         trajectory(facts.observations),
         newest.map_or_else(String::new, concept_health),
         training(newest.and_then(|observation| observation.training.as_ref())),
+        scores::report_section(facts.evaluations.0, facts.evaluations.1),
         evidence(facts.evidence),
         "## Interpretation\n\n—\n".to_owned(),
     ];

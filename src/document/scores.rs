@@ -4,12 +4,13 @@
 //! the measure by which its task is compared says which one it is.
 
 use crate::model::evaluation::{
-    ACCURACY, EvaluationReport, F1, MATTHEWS, PEARSON, SPEARMAN, Suite, task_order, task_title,
-    usual_metric,
+    ACCURACY, EvaluationReport, F1, GateOverride, KnownEvaluation, MATTHEWS, PEARSON, SPEARMAN,
+    Suite, task_order, task_title, usual_metric,
 };
 use crate::model::observation::{CellFill, EvaluationCells, RunColumn};
 
 use super::escape::{self, CELL_LIMIT};
+use super::table;
 
 /// Returns the `Key GLUE Scores` cell of one report for each task:
 /// `**MRPC:** 82.2% <br> **QQP:** 61.5%`; nothing if none of them has a score.
@@ -52,6 +53,46 @@ pub fn family(report: &EvaluationReport) -> String {
         (_, "sick_relatedness" | "sick_entailment") => "SICK".to_owned(),
         (_, task) => escape::escaped(&task_title(task), CELL_LIMIT),
     }
+}
+
+/// Returns the report's section about evaluations: every report with a score, and every time that the
+/// gate was overridden; empty if there is neither.
+pub(super) fn report_section(known: &[KnownEvaluation], overrides: &[GateOverride]) -> String {
+    let row = |one: &KnownEvaluation| {
+        let (metric, value) = one.report.headline()?;
+        let model = one.model.as_ref().ok()?.checkpoint.to_string();
+        let title = escape::escaped(&task_title(&one.report.task), CELL_LIMIT);
+        Some(table::row([
+            one.report.stamp.strftime("%Y-%m-%d %H:%M").to_string(),
+            escape::code(&model),
+            kind(&one.report),
+            title,
+            short_name(metric).to_owned(),
+            score(metric, value),
+            escape::code(&one.report.name),
+        ]))
+    };
+    let rows: Vec<String> = known.iter().filter_map(row).collect();
+    if rows.is_empty() && overrides.is_empty() {
+        return String::new();
+    }
+    let mut section = String::from("## Evaluation\n\n");
+    if !rows.is_empty() {
+        section.push_str("| Date | Model | Evaluated as | Task | Measure | Score | Report |\n");
+        section.push_str("|---|---|---|---|---|---|---|\n");
+        section.push_str(&(rows.join("\n") + "\n"));
+    }
+    if !rows.is_empty() && !overrides.is_empty() {
+        section.push('\n');
+    }
+    for one in overrides {
+        let [action, verdict, reason] =
+            [&one.action, &one.verdict, &one.reason].map(|text| escape::escaped(text, CELL_LIMIT));
+        let time = one.time.table_form();
+        let line = format!("- Gate overridden at {time} to {action} ({verdict}): {reason}\n");
+        section.push_str(&line);
+    }
+    section
 }
 
 /// Prints a score: `82.2%`, `0.650`.

@@ -2,9 +2,13 @@
 
 use expect_test::{Expect, expect};
 
-use super::support::{PROJECT_LOG, difference, edited, links, run_row};
+use super::support::{PROJECT_LOG, difference, edited, links, moment, run_row};
 use crate::document::{apply, contains, scores};
-use crate::model::evaluation::{ACCURACY, EvaluationReport, F1, MATTHEWS, PEARSON, Suite};
+use crate::model::evaluation::{
+    ACCURACY, EvaluatedModel, EvaluationReport, F1, GateOverride, KnownEvaluation, MATTHEWS,
+    PEARSON, Suite,
+};
+use crate::model::ids::{CheckpointName, Digest, RunId};
 use crate::model::observation::{
     CellFill, DocumentEdit, EvaluationCells, EvaluationRow, RunColumn,
 };
@@ -190,4 +194,38 @@ fn text_from_outside_stays_in_its_cell() {
     assert_eq!(line.replace("\\|", "").matches('|').count(), 9, "{line}");
     assert!(contains(after.as_bytes(), &edit), "{line}");
     assert_eq!(edited(&after, &edit), after);
+}
+
+#[test]
+fn a_run_s_report_lists_its_scores_and_who_overrode_the_gate() {
+    let known = |report: EvaluationReport| KnownEvaluation {
+        report,
+        digest: Digest::from_bytes(&[1]),
+        model: Ok(EvaluatedModel { run: RunId::new(RUN), checkpoint: CheckpointName::Final }),
+        row: None,
+        old: false,
+    };
+    let reports: Vec<_> = sweep().into_iter().take(3).map(known).collect();
+    let overrides = [GateOverride {
+        name: "a".into(),
+        action: "evaluate".into(),
+        run: RunId::new(RUN),
+        verdict: "fail: rank 7.3".into(),
+        reason: "a <b> baseline".into(),
+        time: moment("2026-02-26T10:00:00+01:00"),
+    }];
+    expect![[r#"
+        ## Evaluation
+
+        | Date | Model | Evaluated as | Task | Measure | Score | Report |
+        |---|---|---|---|---|---|---|
+        | 2026-02-26 10:12 | `final` | GLUE `perceiver_decoder_cls` | QQP | F1 | 61.5% | `glue-qqp` |
+        | 2026-02-26 10:12 | `final` | GLUE `perceiver_decoder_cls` | MNLI-m | acc | 59.8% | `glue-mnli-matched` |
+        | 2026-02-26 10:12 | `final` | GLUE `perceiver_decoder_cls` | MRPC | F1 | 82.2% | `glue-mrpc` |
+
+        - Gate overridden at 2026-02-26 10:00:00 +01:00 to evaluate (fail: rank 7.3): a &lt;b> baseline
+    "#]]
+    .assert_eq(&scores::report_section(&reports, &overrides));
+    assert_eq!(scores::report_section(&[], &[]), "");
+    assert!(scores::report_section(&[], &overrides).starts_with("## Evaluation\n\n- Gate"));
 }

@@ -31,7 +31,9 @@ fn bare<'a>(
     observations: &'a [Observation],
     files: &'a RunFacts,
 ) -> ReportFacts<'a> {
-    ReportFacts { run, observations, files, losses: &[], notes: &[], plot: "r.svg", evidence: &[] }
+    let evaluations = (&[][..], &[][..]);
+    let (losses, notes, evidence, plot) = (&[], &[], &[], "r.svg");
+    ReportFacts { run, observations, files, losses, notes, evaluations, plot, evidence }
 }
 
 fn loss(step: u64, loss: Option<f64>, eval_loss: Option<f64>) -> LossEntry {

@@ -33,6 +33,7 @@ pub mod recorder;
 mod renaming;
 pub mod replace;
 mod rows;
+mod run_names;
 #[cfg(test)]
 mod samples;
 mod schema;

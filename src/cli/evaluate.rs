@@ -91,6 +91,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
     if arguments.dry_run {
         return Ok(());
     }
+    evaluation.check_device(&settings).await?;
     if gate.is_open() != Some(true)
         && let Some(reason) = reason
     {

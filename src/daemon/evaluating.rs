@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 
 use crate::analyze::child::{self, Limits, Plan};
 use crate::analyze::program;
@@ -184,10 +184,22 @@ pub async fn prepare(settings: &Settings, wish: Wish) -> anyhow::Result<Evaluati
             *part = fill_placeholders(part, &[("{python}", &python)]);
         }
     }
-    let stamp = now().local().strftime("%Y%m%d_%H%M%S");
-    let log = format!("evaluate_{}_{}_{stamp}.log", suite.as_str(), wish.run);
-    let log = settings.paths.run_logs.join(log);
+    let log = new_log(settings, &wish);
     Ok(Evaluation { wish, steps, environment: own_environment(settings), log })
+}
+
+/// Returns a name that no log has yet; several evaluations may begin in one second.
+fn new_log(settings: &Settings, wish: &Wish) -> PathBuf {
+    let stamp = now().local().strftime("%Y%m%d_%H%M%S").to_string();
+    let stem = format!("evaluate_{}_{}_{stamp}", wish.suite.as_str(), wish.run);
+    let named = |end: String| settings.paths.run_logs.join(format!("{stem}{end}.log"));
+    let mut path = named(String::new());
+    let mut number = 2;
+    while path.exists() {
+        path = named(format!("-{number}"));
+        number += 1;
+    }
+    path
 }
 
 /// Looks at the scripts that are registered for this platform, and at the programs under them.
@@ -253,6 +265,17 @@ impl Evaluation {
             lines.push(format!("{}: {}", step.name, words.join(" ")));
         }
         Ok(lines)
+    }
+
+    /// Refuses where nothing may be run now.
+    ///
+    /// # Errors
+    /// Says who uses the GPU, and what to do.
+    pub async fn check_device(&self, settings: &Settings) -> anyhow::Result<()> {
+        let devices = Devices::on_a_thread()?;
+        let min_free = settings.analysis.min_free_gpu_memory;
+        let chosen = devices.choose_for_evaluation(self.wish.device, min_free).await;
+        chosen.map(drop).map_err(anyhow::Error::msg)
     }
 
     /// Runs one program after the other, whatever became of those before; `tell` hears of each task.
@@ -364,16 +387,13 @@ impl Evaluation {
     }
 }
 
-/// Opens the shell log, in which the programs' lines and ours follow one another.
+/// Opens a new shell log, in which the programs' lines and ours follow one another.
 pub(super) fn open_log(path: &Path) -> anyhow::Result<File> {
     let opening = || format!("cannot write `{}`", path.display());
     if let Some(folder) = path.parent() {
         std::fs::create_dir_all(folder).with_context(opening)?;
     }
-    if path.exists() {
-        bail!("`{}` exists: another evaluation began in this second; try again", path.display());
-    }
-    File::options().create(true).append(true).open(path).with_context(opening)
+    File::options().create_new(true).append(true).open(path).with_context(opening)
 }
 
 pub(super) fn in_words(ending: Ending) -> String {

@@ -3,15 +3,18 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
 
-use crate::support::{FakeReport, Project, code, err, out};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{FakeReport, Project, code, command, err, is_alive, out, wait};
 
 const RUN: &str = "diffusion_H64L2C128D2_20261123_063802";
 const FAKE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/evaluation/fake_glue");
 const GLUE_SCRIPT: &str = "scripts/evaluate_concept_encoder_glue.sh";
 
 /// A project with evaluation programs, whose run has a final model with this rank.
-fn evaluated_project(rank: f64) -> Project {
+pub(crate) fn evaluated_project(rank: f64) -> Project {
     let project = Project::new();
     for folder in ["scripts", "evaluation"] {
         fs::create_dir_all(project.path(folder)).unwrap();
@@ -156,6 +159,12 @@ fn a_closed_gate_refuses_and_who_overrides_it_is_on_record() {
         row[7].starts_with("Gate overridden (fail: ") && row[7].ends_with("a baseline"),
         "{row:?}"
     );
+    let report = project.run(&["report", RUN, "--dry-run"]);
+    assert!(out(&report).contains("+## Evaluation"), "{}", out(&report));
+    assert!(
+        out(&report).contains("to evaluate (fail: ")
+            && out(&report).contains("| MRPC | F1 | 82.2% |")
+    );
     let daemon = project.start();
     let events = daemon.events();
     let told: Vec<_> = events.iter().filter(|event| event["kind"] == "gate_overridden").collect();
@@ -233,4 +242,29 @@ fn a_script_that_is_not_executable_is_given_to_its_interpreter() {
     let ran = project.run(&["evaluate", RUN, "--task", "stsb"]);
     assert_eq!(code(&ran), 0, "{}{}", out(&ran), err(&ran));
     assert!(out(&ran).contains(&format!("bash {GLUE_SCRIPT} stsb")), "{}", out(&ran));
+}
+
+#[test]
+fn asked_to_stop_it_ends_what_it_started_and_says_so() {
+    let project = analyzed_project(20.0);
+    fs::write(project.path("fake_glue_hangs"), "").unwrap();
+    let mut evaluate = command(&["evaluate", RUN, "--root"]);
+    evaluate.arg(project.root()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let child = evaluate.spawn().unwrap();
+    let pid_file = project.path("fake_glue_pid");
+    wait("the program to hang", || {
+        fs::read_to_string(&pid_file).is_ok_and(|pid| pid.ends_with('\n'))
+    });
+    let pid: i32 = fs::read_to_string(&pid_file).unwrap().trim().parse().unwrap();
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(code(&output), 1, "{}{}", out(&output), err(&output));
+    assert!(
+        out(&output).contains("mrpc: failed: no report was written (stopped)"),
+        "{}",
+        out(&output)
+    );
+    assert!(out(&output).contains("stsb: failed: stopped before it began"), "{}", out(&output));
+    assert_eq!(calls(&project).len(), 1);
+    assert!(!is_alive(pid));
 }

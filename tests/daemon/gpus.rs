@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::support::{Daemon, FakeReport, Project};
+use crate::support::{Daemon, FakeReport, Project, code, command, err, out};
 
 const RUN: &str = "diffusion_H64L2C128D2_20261123_063802";
 
@@ -204,4 +204,32 @@ fn a_driver_that_hangs_holds_up_neither_analyses_nor_the_stop() {
     let asked = Instant::now();
     assert_eq!(daemon.stop(), Some(0));
     assert!(asked.elapsed() < Duration::from_secs(5), "{:?}", asked.elapsed());
+}
+
+#[test]
+fn an_evaluation_is_refused_a_gpu_on_which_somebody_computes() {
+    let Some(library) = library() else { return };
+    let project = crate::evaluation::evaluated_project(20.0);
+    assert_eq!(code(&project.run(&["watch", "--once"])), 0);
+    let evaluate = |arguments: &[&str]| {
+        let mut evaluate = command(&["evaluate", RUN, "--task", "mrpc"]);
+        evaluate.args(arguments).arg("--root").arg(project.root());
+        evaluate.env("LD_LIBRARY_PATH", library).env("FAKE_NVML", project.path("nvml"));
+        evaluate.output().unwrap()
+    };
+    play(&project, &["gpu GPU-aaaa NVIDIA_A100 30000 40960 97 4711"]);
+    for arguments in [&[][..], &["--device", "cuda:0"]] {
+        let refused = evaluate(arguments);
+        assert_eq!(code(&refused), 1, "{}", out(&refused));
+        let why = "GPU 0 is used by process 4711; wait for it";
+        assert!(err(&refused).contains(why), "{}", err(&refused));
+    }
+    assert!(!project.path("fake_glue.log").exists(), "nothing was run");
+    assert_eq!(code(&evaluate(&["--device", "cpu"])), 0);
+    play(&project, &["gpu GPU-aaaa NVIDIA_A100 450 40960 0"]);
+    let ran = evaluate(&[]);
+    assert_eq!(code(&ran), 0, "{}", out(&ran));
+    let calls = fs::read_to_string(project.path("fake_glue.log")).unwrap();
+    let given: Vec<bool> = calls.lines().map(|line| line.contains("gpu=GPU-aaaa ")).collect();
+    assert_eq!(given, [false, true], "{calls}");
 }

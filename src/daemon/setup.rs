@@ -21,6 +21,7 @@ use crate::publish::{
 };
 use crate::record::delivery::Delivery;
 use crate::record::editing::Editor;
+use crate::record::history::Reader;
 use crate::record::journal::Journal;
 use crate::record::keeping::Keeper;
 use crate::record::opening::OpenError;
@@ -82,7 +83,7 @@ pub(super) async fn open(options: &Options) -> Result<House, Fatal> {
     let signals = Asking::new().context("cannot take over the signals")?;
     let settings = load_settings::load(&options.sources)?.settings;
     refuse_foreign_root(&settings.paths.root)?;
-    let (journal, memory) = open_journal(&settings).await?;
+    let (journal, memory, history) = open_journal(&settings).await?;
     sweep_state(&settings).await;
     log_branch::make_readable(&settings, &memory).await;
     let socket = bind(&settings).await?;
@@ -94,7 +95,7 @@ pub(super) async fn open(options: &Options) -> Result<House, Fatal> {
     );
     let open_files = raise_open_files();
     let settings = Arc::new(settings);
-    wire(&settings, (journal, memory), socket, signals, open_files)
+    wire(&settings, (journal, memory, history), socket, signals, open_files)
 }
 
 /// Makes room for a thousand clients. Returns the limit that the programs it starts shall have.
@@ -122,7 +123,7 @@ fn first_snapshot(settings: &Settings, memory: &Memory) -> Status {
 
 fn wire(
     settings: &Arc<Settings>,
-    (journal, memory): (Journal, Memory),
+    (journal, memory, past): (Journal, Memory, Reader),
     socket: BoundSocket,
     signals: Asking,
     open_files: Option<u64>,
@@ -156,8 +157,10 @@ fn wire(
     let recorder = open_recorder(settings, journal, keeper)?;
     workers
         .spawn_thread("record", move || Ok(recorder::run(recorder, &requests, &to_recorder)?))?;
-    let state = settings.paths.state.clone();
-    workers.spawn_thread("history", move || answer_history(&state, questions))?;
+    workers.spawn_thread("history", move || {
+        answer_history(&past, questions);
+        Ok(())
+    })?;
     workers.spawn("socket", server.serve(socket, stop.clone()));
     let workshop = reading::workshop(settings, &settings.paths.state, &devices);
     let workshop = Workshop { open_files, ..workshop };
@@ -285,7 +288,9 @@ fn refuse_foreign_root(root: &Path) -> Result<(), Fatal> {
     Ok(())
 }
 
-async fn open_journal(settings: &Settings) -> Result<(Journal, Memory), Fatal> {
+/// Opens the journal, and once more for reading what is old: later there may be no file left to open
+/// it with.
+async fn open_journal(settings: &Settings) -> Result<(Journal, Memory, Reader), Fatal> {
     let (state, keep) = (settings.paths.state.clone(), settings.status.keep_events);
     let opened = tokio::task::spawn_blocking(move || {
         std::fs::create_dir_all(&state).map_err(|error| {
@@ -294,11 +299,13 @@ async fn open_journal(settings: &Settings) -> Result<(Journal, Memory), Fatal> {
                 state.display()
             ))
         })?;
-        Journal::open(&state, keep).map_err(|error| match error {
+        let refused = |error: OpenError| match error {
             OpenError::Locked { .. } => Fatal::AlreadyRunning(error.to_string()),
             error if error.needs_a_person() => Fatal::Unusable(error.to_string()),
             error => Fatal::Failed(error.into()),
-        })
+        };
+        let (journal, memory) = Journal::open(&state, keep).map_err(refused)?;
+        Ok((journal, memory, Reader::open(&state).map_err(refused)?))
     });
     opened.await.map_err(anyhow::Error::from)?
 }
@@ -391,15 +398,10 @@ fn made_before(
 }
 
 /// Answers the socket's questions about old events from a connection of its own.
-fn answer_history(
-    state: &Path,
-    mut questions: mpsc::Receiver<HistoryRequest>,
-) -> anyhow::Result<()> {
-    let reader = crate::record::history::Reader::open(state)?;
+fn answer_history(reader: &Reader, mut questions: mpsc::Receiver<HistoryRequest>) {
     while let Some(question) = questions.blocking_recv() {
         let events = reader.events(question.after, question.limit, None);
         // A client that left needs no answer.
         drop(question.reply.send(events.map_err(|error| error.to_string())));
     }
-    Ok(())
 }

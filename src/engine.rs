@@ -178,7 +178,14 @@ pub enum Effect {
     /// Answer a command, as soon as all that was recorded before is durable.
     Answer(u64, Answer),
     /// Send an alert; what comes of it is [`Event::AlertSent`].
-    SendAlert(Box<AlertSettings>, Box<Alert>),
+    SendAlert {
+        /// To whom.
+        receiver: Box<AlertSettings>,
+        /// What.
+        alert: Box<Alert>,
+        /// Whether it is given up if it is not taken now.
+        is_last: bool,
+    },
 }
 
 /// What one step decides, collected.

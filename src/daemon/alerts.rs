@@ -30,9 +30,18 @@ const MESSAGES: usize = 64;
 /// The loop's hold on the worker.
 #[derive(Debug)]
 pub(super) struct Alerts {
-    messages: mpsc::Sender<(AlertSettings, Alert)>,
+    messages: mpsc::Sender<Message>,
     /// Answers for what could not even be given to the worker.
     news: mpsc::Sender<Event>,
+}
+
+/// One alert for one receiver.
+#[derive(Debug)]
+pub(super) struct Message {
+    pub(super) receiver: AlertSettings,
+    pub(super) alert: Alert,
+    /// Whether it is given up if it is not taken now.
+    pub(super) is_last: bool,
 }
 
 type Sent = (ReceiverKey, String, AlertOutcome);
@@ -52,10 +61,10 @@ impl Alerts {
     }
 
     /// Gives a message to the worker.
-    pub(super) fn send(&self, receiver: AlertSettings, alert: Alert) {
-        let key = receiver.address.key();
-        if let Err(refused) = self.messages.try_send((receiver, alert)) {
-            let (_, alert) = refused.into_inner();
+    pub(super) fn send(&self, message: Message) {
+        if let Err(refused) = self.messages.try_send(message) {
+            let Message { receiver, alert, .. } = refused.into_inner();
+            let key = receiver.address.key();
             let problem = "too many alerts are on their way".to_owned();
             let outcome = AlertOutcome::Later { problem, wait: None };
             if self.news.try_send(Event::AlertSent(key, alert.id, outcome)).is_err() {
@@ -67,7 +76,7 @@ impl Alerts {
 
 async fn work(
     envelope: Envelope,
-    mut given: mpsc::Receiver<(AlertSettings, Alert)>,
+    mut given: mpsc::Receiver<Message>,
     news: mpsc::Sender<Event>,
     stop: CancellationToken,
 ) -> anyhow::Result<()> {
@@ -84,13 +93,13 @@ async fn work(
                 }
             }
             message = timeout(idle, given.recv()) => match message {
-                Ok(Some((receiver, alert))) => {
+                Ok(Some(message)) => {
                     let ready = match &client {
                         Some(ready) => Ok(reqwest::Client::clone(ready)),
                         None => http::client(LIMIT),
                     };
                     client = ready.as_ref().ok().cloned();
-                    on_their_way.spawn(deliver(ready, receiver, envelope.clone(), alert));
+                    on_their_way.spawn(deliver(ready, envelope.clone(), message));
                 }
                 Ok(None) => return Ok(()),
                 Err(_) => client = None,
@@ -101,10 +110,10 @@ async fn work(
 
 async fn deliver(
     client: anyhow::Result<reqwest::Client>,
-    receiver: AlertSettings,
     envelope: Envelope,
-    alert: Alert,
+    message: Message,
 ) -> Sent {
+    let Message { receiver, alert, is_last } = message;
     let outcome = match client {
         Ok(client) => alerts::send(&client, &receiver, &envelope, &alert).await,
         Err(error) => AlertOutcome::Later { problem: format!("{error:#}"), wait: None },
@@ -112,6 +121,9 @@ async fn deliver(
     let (shown, id, title) = (&receiver.address, &alert.id, &alert.title);
     match &outcome {
         AlertOutcome::Delivered => tracing::info!(receiver = %shown, id, title, "alert delivered"),
+        AlertOutcome::Later { problem, .. } if is_last => {
+            tracing::error!(receiver = %shown, id, title, problem, "an alert is given up: nobody took it for a day");
+        }
         AlertOutcome::Later { problem, .. } => {
             tracing::warn!(receiver = %shown, id, title, problem, "an alert is not taken; trying again");
         }

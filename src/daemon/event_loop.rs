@@ -20,6 +20,7 @@ use crate::settings::Loaded;
 use crate::watch::tail::LogEvent;
 use crate::watch::{Control, WatchEvent};
 
+use super::alerts::Message;
 use super::commands::{Answers, Ordered};
 use super::setup::House;
 use super::signals::Asked;
@@ -201,7 +202,9 @@ impl Loop {
                 self.house.helpers.look_at_evaluations_again();
                 self.house.watch.send(Control::Rescan { reason });
             }
-            Effect::SendAlert(receiver, alert) => self.house.alerts.send(*receiver, *alert),
+            Effect::SendAlert { receiver, alert, is_last } => {
+                self.house.alerts.send(Message { receiver: *receiver, alert: *alert, is_last });
+            }
             Effect::LookForWriters(logs) => self.house.helpers.look_for_writers(logs),
             Effect::AskWandb(run) => self.house.helpers.ask_wandb(run),
             Effect::ReadRunFacts(run) => self.house.helpers.read_run_facts(run),

@@ -198,7 +198,7 @@ impl Play {
                 | Effect::LookForWriters(_)
                 | Effect::AskWandb(_)
                 | Effect::ReadRunFacts(_)
-                | Effect::SendAlert(..)
+                | Effect::SendAlert { .. }
                 | Effect::Answer(..) => {}
             }
         }

@@ -39,6 +39,8 @@ pub(crate) struct Queue {
     waiting: VecDeque<Waiting>,
     /// The id of the one that is being sent.
     in_flight: Option<String>,
+    /// Whether that one is given up if it is not taken this time.
+    is_last_try: bool,
     /// Failed attempts of the first one.
     attempts: u32,
     /// Not before this.
@@ -132,11 +134,12 @@ pub(super) fn sent(
         return;
     }
     queue.in_flight = None;
-    let Some(first) = queue.waiting.front() else { return };
-    let is_old = now.since(first.alert.time.timestamp()) >= GIVE_UP;
+    if queue.waiting.is_empty() {
+        return;
+    }
     queue.problem = match outcome {
         AlertOutcome::Delivered => None,
-        AlertOutcome::Later { problem, wait } if !is_old => {
+        AlertOutcome::Later { problem, wait } if !queue.is_last_try => {
             queue.attempts = queue.attempts.saturating_add(1);
             let own = wait_after(queue.attempts, id);
             let wait = own.max(wait.unwrap_or_default().min(LONGEST_WISH));
@@ -269,8 +272,11 @@ impl Queue {
             self.spent += 1;
         }
         self.in_flight = Some(first.alert.id.clone());
-        let alert = Box::new(first.alert.clone());
-        out.effects.push(Effect::SendAlert(Box::new(settings.clone()), alert));
+        // Decided here, so that who sends it says the right thing of a failure.
+        self.is_last_try = now.since(first.alert.time.timestamp()) >= GIVE_UP;
+        let (receiver, alert) = (Box::new(settings.clone()), Box::new(first.alert.clone()));
+        let is_last = self.is_last_try;
+        out.effects.push(Effect::SendAlert { receiver, alert, is_last });
     }
 }
 

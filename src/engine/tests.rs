@@ -43,6 +43,8 @@ struct Play {
     sent: Vec<(ReceiverKey, Alert)>,
     /// Runs that W&B's service was to be asked for.
     asked_wandb: Vec<RunId>,
+    /// Alerts that were sent and are given up if they are not taken.
+    last_tries: usize,
 }
 
 impl Play {
@@ -67,6 +69,7 @@ impl Play {
             answer: None,
             sent: Vec::new(),
             asked_wandb: Vec::new(),
+            last_tries: 0,
         };
         play.prepare();
         play
@@ -112,7 +115,8 @@ impl Play {
                 Effect::AskWandb(run) => self.asked_wandb.push(run),
                 Effect::ReadRunFacts(_) | Effect::LookForWriters(_) => {}
                 Effect::Answer(_, answer) => self.answer = Some(answer),
-                Effect::SendAlert(receiver, alert) => {
+                Effect::SendAlert { receiver, alert, is_last } => {
+                    self.last_tries += usize::from(is_last);
                     self.sent.push((receiver.address.key(), *alert));
                 }
             }

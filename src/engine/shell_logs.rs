@@ -264,10 +264,5 @@ fn put_to_rest(world: &mut World) {
     if let Some(log) = oldest.and_then(|key| world.logs.get_mut(&key)) {
         log.known.rest();
         log.awake = None;
-        for run in log.runs.iter().flatten() {
-            if let Some(run) = world.runs.get_mut(run) {
-                run.history = Vec::new();
-            }
-        }
     }
 }

@@ -43,6 +43,9 @@ pub fn explain(settings: &Settings, path: &Path) -> anyhow::Result<Vec<String>> 
     let seen = reading::sight(settings, path)?;
     let mut lines = Vec::new();
     if !seen.is_in_training_folder {
+        if matches!(seen.place, Place::Ignored { .. }) {
+            lines.extend(explaining_log::not_followed(settings, path)?);
+        }
         let training = settings.paths.training.display();
         lines.push(format!("It does not lie in the training folder `{training}`."));
     }

@@ -22,13 +22,21 @@ pub fn explain_log(world: &World, path: &str) -> Option<Vec<String>> {
     }
     let trainings = log.known.reading.trainings.iter().zip(&log.runs);
     lines.extend(trainings.map(|(training, run)| training_told(training, run.as_ref())));
-    lines.extend(log.reason.as_ref().map(|reason| format!("It belongs to no run: {reason}.")));
+    lines.extend(
+        log.reason.as_ref().map(|reason| ended(&format!("It belongs to no run: {reason}"))),
+    );
     let newest = log.known.run.as_ref().and_then(|run| world.runs.get(run)?.training.as_ref());
     lines.extend(newest.map(|training| {
         let (state, evidence) = (training.known.state, &training.evidence);
-        format!("The run's training was last said to be {state}: {evidence}.")
+        ended(&format!("The run's training was last said to be {state}: {evidence}"))
     }));
     Some(lines)
+}
+
+/// Ends a sentence, unless what it quotes has ended it.
+fn ended(sentence: &str) -> String {
+    let is_ended = sentence.ends_with(['.', '…', '!', '?']);
+    if is_ended { sentence.to_owned() } else { format!("{sentence}.") }
 }
 
 fn how_far(log: &Log) -> String {
@@ -58,4 +66,18 @@ fn training_told(training: &LoggedTraining, run: Option<&RunId>) -> String {
         (None, None) => String::new(),
     };
     format!("From line {} it tells of {run}{step}{end}.", training.first_line)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ended;
+
+    #[test]
+    fn a_sentence_ends_once() {
+        for (text, expected) in
+            [("it is slow", "it is slow."), ("line 3: Killed.", "line 3: Killed."), ("a…", "a…")]
+        {
+            assert_eq!(ended(text), expected);
+        }
+    }
 }

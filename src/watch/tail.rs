@@ -23,7 +23,7 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::model::Timestamp;
@@ -83,6 +83,11 @@ impl From<&Settings> for TailConfig {
             },
         }
     }
+}
+
+/// Returns whether `project.shell_logs` names this path, whether or not there is a file.
+pub fn is_named(configured: &[PathBuf], path: &Path) -> bool {
+    sources::name(configured, path)
 }
 
 /// What following a shell log tells.

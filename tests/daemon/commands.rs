@@ -222,6 +222,29 @@ fn explain_says_in_plain_sentences_what_a_path_is() {
     assert!(incomplete.contains("`config.json` ends in the middle"), "{incomplete}");
 }
 
+#[test]
+fn explain_says_of_a_log_that_is_not_followed_which_ones_are() {
+    let project = Project::new();
+    let settings = project.path("runscribe.toml");
+    let configured = std::fs::read_to_string(&settings).unwrap_or_default();
+    let configured = format!("project.shell_logs = [\"Cache/logs/shell_*.log\"]\n{configured}");
+    std::fs::write(&settings, configured).unwrap();
+    for (log, expected) in [
+        (
+            "Cache/logs/other.log",
+            "It is not among the watched shell logs: `project.shell_logs` \
+                                  names `Cache/logs/shell_*.log`.",
+        ),
+        ("Cache/logs/shell_x.log", "`project.shell_logs` names it, but"),
+    ] {
+        let path = project.path(log);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, "{'loss': 8.5, 'epoch': 0.1}\n").unwrap();
+        let told = out(&project.run(&["explain", path.to_str().unwrap()]));
+        assert!(told.contains(expected), "{told}");
+    }
+}
+
 /// Asks `explain` about a path in the training folder.
 fn explained(project: &Project, path: &str) -> String {
     let path = project.path("Cache/Training").join(path);

@@ -124,6 +124,14 @@ impl Source {
     }
 }
 
+/// Returns whether one of the configured folders or globs names this path.
+pub(super) fn name(configured: &[PathBuf], path: &Path) -> bool {
+    configured.iter().map(|source| Source::new(source)).any(|source| {
+        let depth = path.strip_prefix(&source.base).map(|below| below.components().count());
+        depth.is_ok_and(|depth| depth == 0 || (depth <= source.depth && source.takes(path)))
+    })
+}
+
 fn may_be_a_log(kind: FileType) -> bool {
     kind.is_file() || kind.is_symlink()
 }
@@ -275,6 +283,24 @@ mod tests {
             .collect();
         names.sort();
         names
+    }
+
+    #[test]
+    fn a_path_is_named_where_a_listing_would_find_it() {
+        let configured = ["/p/logs", "/p/deep/**/*.txt", "/p/one.out"].map(PathBuf::from);
+        for (path, expected) in [
+            ("/p/logs/shell_a.log", true),
+            ("/p/logs/shell_a.log.1", true),
+            ("/p/logs/notes.md", false),
+            ("/p/logs/deep/shell_a.log", false),
+            ("/p/deep/er/x.txt", true),
+            ("/p/deep/er/x.log", false),
+            ("/p/one.out", true),
+            ("/p/two.out", false),
+            ("/q/logs/shell_a.log", false),
+        ] {
+            assert_eq!(name(&configured, Path::new(path)), expected, "{path}");
+        }
     }
 
     #[test]

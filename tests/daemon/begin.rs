@@ -9,13 +9,13 @@ use crate::support::{Project, code, err, out, wait};
 const BASE: &str = "diffusion_H64L2C128D2";
 /// Started after everything that these tests begin.
 const RUN: &str = "diffusion_H64L2C128D2_20991231_235959";
-const SCRIPT: &str = "scripts/train_diffusion_multigpu.sh";
+pub(crate) const SCRIPT: &str = "scripts/train_diffusion_multigpu.sh";
 const LOG: &str = "# Log\n\n## Training Runs\n\n| Date | Run ID / Model Type | Architecture | Pretraining \
                    Data | Machine | Epochs | Concept Losses | Task Loss | Eff. Rank | Key GLUE Scores | Speed \
                    (Steps/s) | WandB Link | Git Tag | Conclusion / Takeaway |\n\
                    |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n\nProse that stays.\n";
 
-fn git(root: &Path, arguments: &[&str]) -> String {
+pub(crate) fn git(root: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new("git");
     command.args(arguments).current_dir(root).env("GIT_CONFIG_NOSYSTEM", "1");
     let output = command.env("GIT_CONFIG_GLOBAL", "/dev/null").output().unwrap();
@@ -24,7 +24,7 @@ fn git(root: &Path, arguments: &[&str]) -> String {
 }
 
 /// Makes a project of the usual form under git, everything committed.
-fn project() -> Project {
+pub(crate) fn project() -> Project {
     let project = Project::new();
     let root = project.root();
     let write = |name: &str, text: &str| {

@@ -37,3 +37,4 @@ mod support;
 mod sync;
 mod tail;
 mod wandb;
+mod whole_way;

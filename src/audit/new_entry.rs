@@ -177,6 +177,8 @@ enum Place {
     Before { at: usize, separated: bool },
     /// Below all that is there.
     End { at: usize, separated: bool },
+    /// In a file that shows nothing, behind a byte order mark.
+    Only { at: usize },
 }
 
 /// The newest entry stands first, and of one day the latest.
@@ -198,8 +200,11 @@ fn place(file: &[u8], lines: &[OutlineLine<'_>], changelog: &Changelog, day: Dat
     }
     let last = lines.iter().rev().find(|line| line.kind != LineKind::Blank);
     let is_ruled = last.is_none_or(|line| line.kind == LineKind::Rule);
+    let Some(last) = last else {
+        return Place::Only { at: lines.first().map_or(0, |line| line.range.start) };
+    };
     // White space at the end of the file stays below.
-    Place::End { at: last.map_or(0, |line| line.range.end), separated: separated && !is_ruled }
+    Place::End { at: last.range.end, separated: separated && !is_ruled }
 }
 
 impl Place {
@@ -213,12 +218,11 @@ impl Place {
                 Edit { range: at..at, text: format!("{text}{end}{end}{}", rule(separated)) }
             }
             Self::End { at, separated } => {
-                let has_text = at > 0;
-                let gap = if has_text { format!("{end}{end}") } else { String::new() };
-                // A new text, and one that ends in a line end, ends in one afterwards too.
-                let last = if has_text { "" } else { end };
-                Edit { range: at..at, text: format!("{gap}{}{text}{last}", rule(separated)) }
+                // A file without a line end at its end stays without one.
+                let text = format!("{end}{end}{}{text}", rule(separated));
+                Edit { range: at..at, text }
             }
+            Self::Only { at } => Edit { range: at..at, text: format!("{text}{end}") },
         }
     }
 }

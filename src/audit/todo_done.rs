@@ -129,7 +129,7 @@ impl Stamp {
         Self {
             date: missing.date.then_some(day),
             commit: missing.commit.then(|| format!("commit `{}`", done.commit)),
-            note: done.note.as_ref().map(|note| note.trim().to_owned()),
+            note: done.note.as_ref().map(|note| note.trim().to_owned()).filter(|n| !n.is_empty()),
         }
     }
 

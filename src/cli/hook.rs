@@ -57,10 +57,14 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
         }
         Command::Remove(Change { dry_run }) => {
             let edited = hook::remove(&settings, *dry_run).await?;
-            if edited.difference.is_empty() || *dry_run {
+            if edited.difference.is_empty() {
                 return print_edit(&edited, *dry_run, output);
             }
-            output.line(&clean(&format!("removed: {}", edited.path.display())))?;
+            let verb = if *dry_run { "would be removed" } else { "removed" };
+            for line in edited.difference.lines() {
+                output.line(&clean(line))?;
+            }
+            output.line(&clean(&format!("{verb}: {}", edited.path.display())))?;
             Ok(())
         }
         Command::CommitMsg { file } => hook::check_message(&settings, file)?

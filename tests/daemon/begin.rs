@@ -62,16 +62,8 @@ fn tags(project: &Project) -> Vec<String> {
     git(&project.root(), &["tag", "--list"]).lines().map(str::to_owned).collect()
 }
 
-#[test]
-fn a_training_that_is_begun_becomes_the_run_that_appears() {
-    let project = project();
-    let begin = ["begin", BASE, "--script", SCRIPT];
-    let planned = project.run(&[&begin[..], &["--dry-run"]].concat());
-    assert_eq!(code(&planned), 0, "{}", err(&planned));
-    assert_eq!((tags(&project), project.log()), (Vec::new(), LOG.to_owned()));
-    let begun = project.run(&begin);
-    assert_eq!(code(&begun), 0, "{}", err(&begun));
-    let said = out(&begun);
+/// The checks of a project of the usual form, whose programs record no branch.
+fn says_what_was_found(said: &str) {
     for part in [
         "checkout: clean",
         "starts `training/train_diffusion.py`",
@@ -83,6 +75,19 @@ fn a_training_that_is_begun_becomes_the_run_that_appears() {
         assert!(said.contains(part), "no {part} in\n{said}");
     }
     assert!(!said.contains("`git_tag` is not recorded"), "{said}");
+}
+
+#[test]
+fn a_training_that_is_begun_becomes_the_run_that_appears() {
+    let project = project();
+    let begin = ["begin", BASE, "--script", SCRIPT];
+    let planned = project.run(&[&begin[..], &["--dry-run"]].concat());
+    assert_eq!(code(&planned), 0, "{}", err(&planned));
+    assert_eq!((tags(&project), project.log()), (Vec::new(), LOG.to_owned()));
+    let ended = project.run(&begin);
+    assert_eq!(code(&ended), 0, "{}", err(&ended));
+    let said = out(&ended);
+    says_what_was_found(&said);
     // The dry run printed the same change.
     let change = |text: &str| {
         let lines = text.lines().filter(|line| line.starts_with("+|")).map(str::to_owned);

@@ -240,7 +240,10 @@ fn the_hook_checks_commits_also_in_a_linked_working_tree() {
     let output = project.run(&["hook", "commit-msg", message.to_str().unwrap()]);
     assert_eq!(code(&output), 3, "{}", err(&output));
     refused(&project, &["hook", "commit-msg", "missing"], &["cannot be read"]);
-    done(&project, &["hook", "remove"]);
+    let shown = done(&project, &["hook", "remove", "--dry-run"]);
+    assert!(shown.contains("\nwould be removed: ") && hook.exists(), "{shown}");
+    let shown = done(&project, &["hook", "remove"]);
+    assert!(shown.contains("-exec ") && shown.contains("\nremoved: "), "{shown}");
     assert!(!hook.exists());
     assert!(done(&project, &["hook", "remove"]).starts_with("unchanged: "));
     assert!(commit(&root, "cleanup").status.success());

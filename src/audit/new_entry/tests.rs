@@ -97,6 +97,21 @@ fn the_form_of_the_file_is_used_and_a_newer_entry_stays_above() {
 }
 
 #[test]
+fn a_file_that_shows_nothing_keeps_what_it_has() {
+    for (file, head, tail) in [("", "", ""), ("\u{feff}", "\u{feff}", ""), ("\n\n", "", "\n\n")] {
+        let made = made(Some(file), &entry());
+        assert!(made.starts_with(&format!("{head}## [2026-02-25]")), "{made:?}");
+        assert!(made.ends_with(&format!("TODO 6\n{tail}")), "{made:?}");
+        assert!(matches!(add(Some(made.as_bytes()), &entry()), Ok(Added::There(1))));
+    }
+    let unended = made(Some("# C"), &entry());
+    assert!(
+        unended.starts_with("# C\n\n---\n\n## [") && unended.ends_with("TODO 6"),
+        "{unended:?}"
+    );
+}
+
+#[test]
 fn another_entry_of_that_title_is_not_written_over() {
     let text = made(None, &entry());
     let line = text.lines().position(|line| line.starts_with("## [2026")).unwrap() + 1;

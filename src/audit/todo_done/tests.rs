@@ -154,6 +154,14 @@ fn lists() -> impl Strategy<Value = (String, usize)> {
         })
 }
 
+#[test]
+fn an_empty_note_is_none() {
+    let empty = Done { note: Some("  ".to_owned()), ..done() };
+    assert_eq!(made("- [ ] x", "x", &empty), made("- [ ] x", "x", &done()));
+    let two = Done { note: Some("a\nb".to_owned()), ..done() };
+    assert!(mark(b"- [ ] x", "x", &two).unwrap_err().contains("one line"));
+}
+
 proptest! {
     #[test]
     fn only_the_task_is_changed_and_only_once((file, line) in lists()) {

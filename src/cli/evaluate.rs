@@ -173,8 +173,10 @@ async fn write_down(
     let reports: Vec<String> = reports.map(|report| report.name.clone()).collect();
     let socket = reading::socket_path(&common.sources())?;
     let written = evaluating::write_down(settings, &socket, run, (&reports, before)).await?;
-    if written.by_daemon {
-        output.line("written down by the daemon")?;
+    match written.remark {
+        Some(remark) => output.line(&clean(&format!("recorded, and to be written: {remark}")))?,
+        None if written.by_daemon => output.line("written down by the daemon")?,
+        None => {}
     }
     for line in written.difference.lines() {
         output.line(&clean(line))?;

@@ -268,3 +268,17 @@ fn asked_to_stop_it_ends_what_it_started_and_says_so() {
     assert_eq!(calls(&project).len(), 1);
     assert!(!is_alive(pid));
 }
+
+#[test]
+fn scores_wait_for_a_log_that_cannot_be_written_and_the_tasks_still_count() {
+    let project = analyzed_project(20.0);
+    let log = project.log();
+    fs::write(project.log_path(), format!("{log}<<<<<<< mine\n")).unwrap();
+    let ran = project.run(&["evaluate", RUN, "--task", "mrpc"]);
+    assert_eq!(code(&ran), 0, "{}{}", out(&ran), err(&ran));
+    assert!(out(&ran).contains("recorded, and to be written: "), "{}", out(&ran));
+    assert!(out(&ran).contains("merge conflict marker"), "{}", out(&ran));
+    fs::write(project.log_path(), log).unwrap();
+    assert_eq!(code(&project.run(&["watch", "--once"])), 0);
+    assert_eq!(rows(&project, "## Training Runs")[0][9], "**MRPC:** 82.2%");
+}

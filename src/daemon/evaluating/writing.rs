@@ -11,7 +11,7 @@ use similar::TextDiff;
 use crate::engine::{self, Effect, Event, World};
 use crate::model::evaluation::EvaluationNews;
 use crate::model::ids::RunId;
-use crate::model::journal::DocumentsState;
+use crate::model::journal::{DocumentsState, HeldDocument};
 use crate::model::status::DaemonStatus;
 use crate::publish::Client;
 use crate::publish::wire::{Message, Status, Subscription};
@@ -35,6 +35,8 @@ const ASK: Duration = Duration::from_millis(250);
 pub struct Written {
     /// Whether a running daemon did.
     pub by_daemon: bool,
+    /// Why the experiment log is not written yet, and who does it; it is recorded in any case.
+    pub remark: Option<String>,
     /// What changed in the experiment log, in the form of `diff -u`; empty if nothing did.
     pub difference: String,
 }
@@ -61,18 +63,15 @@ pub async fn write_down(
 ) -> anyhow::Result<Written> {
     let own = settings.clone();
     let recorded = tokio::task::spawn_blocking(move || record(&own)).await?;
-    let by_daemon = match recorded {
-        Ok(()) => false,
-        Err(error) if is_locked(&error) => {
-            wait_for_daemon(socket, run, reports).await?;
-            true
-        }
+    let (by_daemon, remark) = match recorded {
+        Ok(remark) => (false, remark),
+        Err(error) if is_locked(&error) => (true, wait_for_daemon(socket, run, reports).await?),
         Err(error) => return Err(error),
     };
     let log = &settings.paths.experiment_log;
     let after = experiment_log(settings)?;
     let name = log.strip_prefix(&settings.paths.root).unwrap_or(log).display().to_string();
-    Ok(Written { by_daemon, difference: difference(&name, before, after) })
+    Ok(Written { by_daemon, remark, difference: difference(&name, before, after) })
 }
 
 fn is_locked(error: &anyhow::Error) -> bool {
@@ -91,8 +90,8 @@ fn difference(name: &str, before: Option<Vec<u8>>, after: Option<Vec<u8>>) -> St
 }
 
 /// Records all reports and overrides that are new, and delivers what the documents get of them.
-/// Blocking.
-fn record(settings: &Settings) -> anyhow::Result<()> {
+/// Blocking. Returns why the experiment log is not written yet, if it is not.
+fn record(settings: &Settings) -> anyhow::Result<Option<String>> {
     let (journal, memory) = Journal::open(&settings.paths.state, settings.status.keep_events)?;
     let told = Told::from(&memory.evaluations);
     let config = EvaluationConfig { settle: Duration::ZERO, ..EvaluationConfig::from(settings) };
@@ -110,8 +109,8 @@ fn record(settings: &Settings) -> anyhow::Result<()> {
     deliver(&mut recorder)
 }
 
-/// Turns the recorder until nothing is left to do.
-fn deliver(recorder: &mut Recorder) -> anyhow::Result<()> {
+/// Turns the recorder until nothing is left that can be done now.
+fn deliver(recorder: &mut Recorder) -> anyhow::Result<Option<String>> {
     let deadline = Instant::now() + LIMIT;
     let mut documents = DocumentsState::default();
     loop {
@@ -126,40 +125,41 @@ fn deliver(recorder: &mut Recorder) -> anyhow::Result<()> {
                 Output::Recorded(_) | Output::CommitTrouble(None) => {}
             }
         }
-        let Some(wake) = turn.wake else { return Ok(()) };
+        let Some(wake) = turn.wake else { return Ok(None) };
         if let Some(held) = documents.held.first() {
-            bail!(
-                "recorded, but `{}` cannot be written now: {}; the next daemon does it",
-                held.document,
-                held.reason
-            );
+            let HeldDocument { document, reason, .. } = held;
+            return Ok(Some(format!("`{document}` cannot be written now: {reason}")));
         }
         if wake > deadline {
-            bail!(
-                "recorded, but the experiment log was not written in time; the next daemon does it"
-            );
+            return Ok(Some("the experiment log was not written in time".to_owned()));
         }
         std::thread::sleep(wake.saturating_duration_since(Instant::now()));
     }
 }
 
-/// Waits until the daemon knows these reports and has written all that it has to.
-async fn wait_for_daemon(socket: &Path, run: &RunId, reports: &[String]) -> anyhow::Result<()> {
+/// Waits until the daemon knows these reports and has written all that it has to. Returns why it has
+/// not, if it has not.
+async fn wait_for_daemon(
+    socket: &Path,
+    run: &RunId,
+    reports: &[String],
+) -> anyhow::Result<Option<String>> {
     let deadline = tokio::time::Instant::now() + LIMIT;
     loop {
         let status = snapshot(socket).await?;
         if let Some(held) = status.documents.held.first() {
-            bail!("the daemon holds `{}`: {}", held.document, held.reason);
+            return Ok(Some(format!("the daemon holds `{}`: {}", held.document, held.reason)));
         }
         let of_run = status.runs.iter().find(|one| one.run == run.as_str());
         let known = of_run.map(|run| &run.scores).into_iter().flatten();
         let known: Vec<&str> = known.map(|score| score.report.as_str()).collect();
         let is_known = reports.iter().all(|report| known.contains(&report.as_str()));
         if is_known && status.documents.pending == 0 {
-            return Ok(());
+            return Ok(None);
         }
         if tokio::time::Instant::now() > deadline {
-            bail!("the daemon has not written the scores yet; `runscribe status` says why");
+            let late = "the daemon has not written the scores yet; `runscribe status` says why";
+            return Ok(Some(late.to_owned()));
         }
         tokio::time::sleep(ASK).await;
     }

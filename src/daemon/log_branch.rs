@@ -82,7 +82,7 @@ pub(super) fn keep(
     stop: &CancellationToken,
 ) -> Arc<dyn Keeper> {
     let Some(branch) = branch(settings) else { return Arc::new(InPlace(git::busy_with)) };
-    let desk = Arc::new(Desk::new(machine(settings)));
+    let desk = Arc::new(Desk::new(machine(settings), branch.clone()));
     let keeping = Keeping::new(branch, settings, Arc::clone(&desk), records, news);
     workers.spawn("log branch", keeping.run(stop.clone()));
     desk

@@ -104,12 +104,18 @@ impl LogBranch {
         rebase::onto(&site, &base).await
     }
 
-    /// Commits what stands in the documents under a message. Returns whether that was anything.
+    /// Commits what stands in the documents under a message. Returns whether that was anything; of a
+    /// working tree that somebody removed nothing is left, and what was lost with it is missed when it
+    /// is looked at a second time.
     ///
     /// # Errors
     /// The text says why, and what to do; the documents stay as they are.
     pub async fn commit(&self, message: &str) -> Result<bool, String> {
         let site = self.site().await?;
+        if !worktree::is_there(&site) {
+            worktree::refuse_content(&site.worktree.folder)?;
+            return Ok(false);
+        }
         worktree::check(&site).await?;
         self.commit_in(&site, message).await
     }
@@ -137,6 +143,11 @@ impl LogBranch {
         }
         let site = self.site().await?;
         base::fetch(&site).await
+    }
+
+    /// Returns whether the working tree is there. Runs nothing.
+    pub fn is_there(&self) -> bool {
+        self.state.join(FOLDER).join(".git").exists()
     }
 
     /// Returns signs that change when the default branch may have moved here. Runs nothing.

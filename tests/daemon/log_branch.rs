@@ -293,6 +293,30 @@ fn without_a_repository_the_rows_wait_and_come_when_there_is_one() {
 }
 
 #[test]
+fn a_working_tree_that_a_person_removed_is_made_again_with_every_row() {
+    let remote = Remote::new();
+    let lab = Lab::new(&remote, "odra");
+    let daemon = lab.project.start();
+    lab.project.save(ODRA, 20);
+    // In the moment in which the row stands, committed or not.
+    wait("a row", || lab.written().contains("| `checkpoint-20` |"));
+    fs::remove_dir_all(lab.project.path("Cache/runscribe/log")).unwrap();
+    daemon.wait_for_observations(1);
+    assert_eq!(count(&lab.written(), "| `checkpoint-20` |"), 1, "{}", lab.written());
+    lab.project.save(ODRA, 40);
+    wait("a row", || lab.written().contains("| `checkpoint-40` |"));
+    daemon.kill();
+    fs::remove_dir_all(lab.project.path("Cache/runscribe/log")).unwrap();
+    let daemon = lab.project.start();
+    lab.wait_until_sent(&daemon, &remote, 2);
+    let sent = git(&remote.path(), &["show", &format!("runscribe/odra:{LOG}")]);
+    for step in [20, 40] {
+        assert_eq!(count(&sent, &format!("| `checkpoint-{step}` |")), 1, "{sent}");
+    }
+    assert_eq!(daemon.stop(), Some(0));
+}
+
+#[test]
 fn one_pass_ends_when_the_branch_is_committed_and_sent() {
     let remote = Remote::new();
     let lab = Lab::new(&remote, "odra");

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use crate::document::Machine;
-use crate::git;
+use crate::git::{self, log_branch::LogBranch};
 use crate::model::divided::DividedLog;
 use crate::model::ids::RunId;
 use crate::record::keeping::{Keeper, Leave};
@@ -16,6 +16,7 @@ use crate::record::keeping::{Keeper, Leave};
 #[derive(Debug)]
 pub(crate) struct Desk {
     machine: String,
+    branch: LogBranch,
     wake: Notify,
     state: Mutex<State>,
 }
@@ -64,8 +65,8 @@ pub(super) enum After {
 }
 
 impl Desk {
-    pub(crate) fn new(machine: String) -> Self {
-        Self { machine, wake: Notify::new(), state: Mutex::default() }
+    pub(crate) fn new(machine: String, branch: LogBranch) -> Self {
+        Self { machine, branch, wake: Notify::new(), state: Mutex::default() }
     }
 
     /// Waits until something is wanted. Cancel-safe.
@@ -136,6 +137,10 @@ impl Desk {
 impl Keeper for Desk {
     fn ask(&self, log: Option<&Path>) -> Leave {
         let mut state = self.state();
+        if matches!(state.hands, Hands::Recorder) && !self.branch.is_there() {
+            // Somebody removed it in this moment: what were written now would stand in no tree.
+            state.hands = Hands::Nobody;
+        }
         if matches!(state.hands, Hands::Recorder) {
             return match log.and_then(git::busy_with) {
                 None => Leave::Now,

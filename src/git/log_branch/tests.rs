@@ -257,6 +257,7 @@ async fn what_a_person_or_a_crash_took_away_is_made_again() {
     clone.write(text);
     branch.commit(MESSAGE).await.unwrap();
     fs::remove_dir_all(clone.worktree()).unwrap();
+    assert_eq!(branch.commit(MESSAGE).await, Ok(false), "no obstacle to what comes next");
     assert_eq!(branch.prepare(MESSAGE).await, Ok(Prepared::Ready));
     assert_eq!(clone.written(), text);
     // With its branch.
@@ -297,6 +298,8 @@ async fn what_stands_in_the_way_is_said() {
     fs::create_dir(clone.worktree()).unwrap();
     fs::write(clone.worktree().join("file"), "").unwrap();
     says(&branch, "holds other files: move it away").await;
+    let error = branch.commit(MESSAGE).await.unwrap_err();
+    assert!(error.contains("holds other files: move it away"), "{error}");
     fs::remove_dir_all(clone.worktree()).unwrap();
     branch.prepare(MESSAGE).await.unwrap();
     git(&clone.worktree(), &["switch", "-q", "-c", "mine"]);

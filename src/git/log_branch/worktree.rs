@@ -21,7 +21,7 @@ const DEAD_LOCK: Duration = Duration::from_mins(10);
 /// The branch or the folder is in somebody else's use.
 pub(super) async fn ensure(site: &Site, base: &Base) -> Result<(), String> {
     let folder = &site.worktree.folder;
-    let is_there = std::fs::symlink_metadata(folder.join(".git")).is_ok();
+    let is_there = is_there(site);
     let mut is_known = is_listed(site).await?;
     if is_there && !is_known {
         // The project may have been moved: both sides name each other by their old places.
@@ -43,13 +43,18 @@ pub(super) async fn ensure(site: &Site, base: &Base) -> Result<(), String> {
     check(site).await
 }
 
+/// Returns whether there is a working tree.
+pub(super) fn is_there(site: &Site) -> bool {
+    std::fs::symlink_metadata(site.worktree.folder.join(".git")).is_ok()
+}
+
 /// Checks that the working tree is on the branch.
 ///
 /// # Errors
 /// It is on another one, or missing.
 pub(super) async fn check(site: &Site) -> Result<(), String> {
     let folder = site.worktree.folder.display();
-    if std::fs::symlink_metadata(site.worktree.folder.join(".git")).is_err() {
+    if !is_there(site) {
         return Err(format!("the working tree `{folder}` was removed: it is made again"));
     }
     let head = site.worktree.found(&["symbolic-ref", "-q", "HEAD"]).await?;
@@ -105,7 +110,8 @@ async fn is_listed(site: &Site) -> Result<bool, String> {
     Ok(is_known)
 }
 
-fn refuse_content(folder: &Path) -> Result<(), String> {
+/// Refuses a folder that is no working tree and holds something.
+pub(super) fn refuse_content(folder: &Path) -> Result<(), String> {
     let content = match std::fs::read_dir(folder) {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
         Err(error) => Err(format!("{error}")),

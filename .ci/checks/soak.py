@@ -6,8 +6,9 @@ Usage: soak.py BINARY SECONDS FOLDER
 Trainers save and rotate checkpoints, a log grows by progress frames and is rotated in both ways,
 clients come and go, send garbage and stop reading, and analyses are killed at random. In the end
 every checkpoint that is left has exactly one observation, one client has read every event in order,
-and open files, threads and inotify watches are those of the beginning; memory may have grown by
-what the daemon knows of each checkpoint.
+and open files, threads and inotify watches are those of the beginning; and memory is flat: in the last
+half it may have grown by what the daemon knows of each checkpoint, which is stated in bytes, and by
+new events as long as the newest ones do not fill their room.
 """
 
 import collections
@@ -41,11 +42,16 @@ STOPPED_READERS = 10
 # The quick retries are two, after 5 s and 20 s; a third kill would put a checkpoint off for an hour.
 KILLS_OF_ONE = 2
 SHORT = 120
-# What memory may grow by: the newest events for all clients, within a bound of their own; what is
-# known of each checkpoint; and pieces that the allocator has not given back.
-EVENT, NEWEST_EVENTS = 1 << 10, 5 << 20
-KNOWN_OF_EACH = 2 << 10
-SLACK = 3 << 20
+# What memory may grow by: the newest events for all clients, a line and its place each, within a
+# bound of their own (4,096 of them, 1 MiB of lines);
+EVENT, NEWEST_EVENTS = 384, (1 << 20) + 4096 * 64
+# what is known for ever of each checkpoint that is gone: an observation of 200 bytes and its note, the
+# content's digest and its end (104 bytes), and an eighth more for room;
+KNOWN_OF_EACH = 512
+# what is made once, while everything happens for the first time: patterns, buffers, stacks;
+WARM_UP = 4 << 20
+# and what the allocator has not given back at one moment or another.
+NOISE = 512 << 10
 QUIET_LIMIT = 90
 
 
@@ -58,6 +64,30 @@ def of_the_unit():
     unit = pathlib.Path(__file__).parents[2] / "systemd/runscribe.service"
     line = re.search(r"^Environment=(.*)$", unit.read_text(), re.MULTILINE)[1]
     return dict(pair.split("=", 1) for pair in line.split())
+
+
+def in_tenths(samples):
+    """Returns the medians of each tenth: memory, checkpoints, events."""
+    size = max(1, -(-len(samples) // 10))
+    parts = [samples[at:at + size] for at in range(0, len(samples), size)]
+    return [tuple(statistics.median(column) for column in zip(*part)) for part in parts]
+
+
+def check_flat(tenths, seconds):
+    """Memory grows in the last half by what is known of each checkpoint, and by nothing else.
+
+    What is made once is made in the first two minutes, so a short form only prints the figures.
+    """
+    (then, checkpoints_then, events_then), (now, checkpoints_now, events_now) = (
+        tenths[len(tenths) // 2], tenths[-1])
+    newest = (min(NEWEST_EVENTS, EVENT * events) for events in (events_now, events_then))
+    checkpoints = checkpoints_now - checkpoints_then
+    allowed = KNOWN_OF_EACH * checkpoints + next(newest) - next(newest) + NOISE
+    print(f"figure: memory grew by {(now - then) / 1024:.0f} KiB in the last half, by "
+          f"{checkpoints:.0f} checkpoints and {events_now - events_then:.0f} events; allowed "
+          f"{allowed / 1024:.0f} KiB")
+    if seconds > SHORT and now - then > allowed:
+        raise Wrong("memory is not flat")
 
 
 class Soak:
@@ -258,7 +288,7 @@ class Soak:
                         if message["seq"] != last + 1:
                             raise Wrong(f"event {message['seq']} came after {last}")
                         last = message["seq"]
-        self.counts["events"] = last
+                self.counts["events"] = last
 
     def kill_analyses(self, times):
         """Kills analyses of this project at random, and each so many times at most."""
@@ -313,7 +343,7 @@ class Soak:
         for thread in threads:
             thread.start()
         try:
-            memory = self.sample(seconds)
+            samples = self.sample(seconds)
         finally:
             self.over.set()
             for thread in threads:
@@ -321,7 +351,7 @@ class Soak:
         if self.failures:
             raise Wrong("; ".join(self.failures))
         self.wait_until("quiet at the end", QUIET_LIMIT, self.is_quiet, self.tell)
-        self.check_end(before, [memory_before, *memory], seconds)
+        self.check_end(before, memory_before, samples, seconds)
 
     def settled_usage(self):
         """Returns the numbers when they have not changed for longer than an idle thread is kept."""
@@ -337,33 +367,35 @@ class Soak:
         return numbers
 
     def sample(self, seconds):
-        """Returns the memory of each second."""
-        end, memory = time.monotonic() + seconds, []
+        """Returns the memory of each second, and how many checkpoints and events there were."""
+        end, samples = time.monotonic() + seconds, []
         while time.monotonic() < end and not self.over.wait(1):
             if self.daemon.poll() is not None:
                 raise Wrong(f"the daemon has ended with exit status {self.daemon.returncode}")
-            memory.append(self.usage()[0])
-        return memory
+            counts = self.counts
+            samples.append((self.usage()[0], counts["checkpoints"], counts["events"]))
+        return samples
 
-    def check_end(self, before, memory, seconds):
+    def check_end(self, before, memory_before, samples, seconds):
         self.wait_until(
             "files, threads and watches to be what they were", 40,
             lambda: all(now <= then for now, then in zip(self.usage()[1], before)),
             lambda: f"{before}: {self.usage()[1]} {self.open_files()}")
         quiet, after = self.usage()
-        tenth = max(1, (len(memory) + 8) // 10)
-        tenths = [statistics.median(memory[at:at + tenth]) for at in range(1, len(memory), tenth)]
+        tenths = in_tenths(samples)
         counts = self.counts
         print(f"figure: {seconds:.0f} s: {counts['checkpoints']} checkpoints, {counts['killed']} "
               f"analyses killed, {counts['logged'] >> 20} MiB of log, {counts['clients']} clients, "
               f"{counts['cut off']} of them cut off, {counts['events']} events")
-        print(f"figure: memory in MiB: {memory[0] / 2**20:.1f} before, in each tenth "
-              f"{' '.join(f'{value / 2**20:.1f}' for value in tenths)}, {quiet / 2**20:.1f} after")
+        print(f"figure: memory in MiB: {memory_before / 2**20:.2f} before, in each tenth "
+              f"{' '.join(f'{tenth[0] / 2**20:.2f}' for tenth in tenths)}, "
+              f"{quiet / 2**20:.2f} after")
         print(f"figure: files, threads, inotify watches: {before} before, {after} after")
+        check_flat(tenths, seconds)
         newest = min(NEWEST_EVENTS, EVENT * counts["events"])
-        allowed = memory[0] + newest + KNOWN_OF_EACH * counts["checkpoints"] + SLACK
+        allowed = memory_before + newest + KNOWN_OF_EACH * counts["checkpoints"] + WARM_UP
         if quiet > allowed:
-            raise Wrong(f"memory grew beyond {allowed / 2**20:.1f} MiB")
+            raise Wrong(f"memory grew beyond {allowed / 2**20:.1f} MiB in all")
         if not counts["killed"] or not counts["clients"]:
             raise Wrong("nothing was disturbed")
         self.check_observations()

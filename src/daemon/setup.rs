@@ -155,12 +155,7 @@ fn wire(
     let world = world(settings, memory);
     start_watching(&mut workers, WatchConfig::from(&**settings), to_loop, &inbox)?;
     let recorder = open_recorder(settings, journal, keeper)?;
-    workers
-        .spawn_thread("record", move || Ok(recorder::run(recorder, &requests, &to_recorder)?))?;
-    workers.spawn_thread("history", move || {
-        answer_history(&past, questions);
-        Ok(())
-    })?;
+    keep_journal(&mut workers, (recorder, requests, to_recorder), (past, questions))?;
     workers.spawn("socket", server.serve(socket, stop.clone()));
     let workshop = reading::workshop(settings, &settings.paths.state, &devices);
     let workshop = Workshop { open_files, ..workshop };
@@ -184,6 +179,23 @@ fn wire(
         tail,
         stop,
         notifier: Notifier::from_environment(),
+    })
+}
+
+/// The recorder with what it is asked and where it answers.
+type Recording = (Recorder, std::sync::mpsc::Receiver<Request>, mpsc::Sender<Output>);
+
+/// Starts the threads that write the journal and read it: one writer, and a reader of old events.
+fn keep_journal(
+    workers: &mut Workers,
+    (recorder, requests, to_recorder): Recording,
+    (past, questions): (Reader, mpsc::Receiver<HistoryRequest>),
+) -> anyhow::Result<()> {
+    workers
+        .spawn_thread("record", move || Ok(recorder::run(recorder, &requests, &to_recorder)?))?;
+    workers.spawn_thread("history", move || {
+        answer_history(&past, questions);
+        Ok(())
     })
 }
 

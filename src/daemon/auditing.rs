@@ -55,8 +55,9 @@ pub async fn examine(settings: &Settings, ask_remote: bool) -> anyhow::Result<Au
 /// Says which of the paths that documents link to are there.
 async fn look_up(settings: &Settings, reading: &Reading, facts: &mut Facts) -> anyhow::Result<()> {
     let paths = reading.questions().paths;
-    let root = settings.paths.root.clone();
-    let there = move || paths.into_iter().filter(|path| root.join(path).exists()).collect();
+    let roots = [settings.paths.root.clone(), super::log_branch::documents(settings).root];
+    let is_there = move |path: &String| roots.iter().any(|root| root.join(path).exists());
+    let there = move || paths.into_iter().filter(is_there).collect();
     facts.present = spawn_blocking(there).await.context("cannot look at linked files")?;
     Ok(())
 }

@@ -1,11 +1,13 @@
 //! T2: `train/` tags without a row, rows without a tag, `arch/` tags that the changelog does not
 //! name.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use super::{edit, quoted};
 use crate::audit::conventions::{TagKind, TagName};
 use crate::audit::facts::{Facts, History};
 use crate::audit::finding::{Audit, Code, Place, Severity};
-use crate::audit::reading::{Reading, day, is_pending, row_name, words_of_tag_cell};
+use crate::audit::reading::{Page, Reading, day, is_pending, row_name, words_of_tag_cell};
 use crate::document::inventory::SeenRow;
 use crate::model::ids::RunId;
 use crate::model::observation::RunColumn;
@@ -14,24 +16,75 @@ const KIND: (Code, Severity) = (Code::T2, Severity::Warning);
 
 pub(super) fn examine(reading: &Reading, facts: &Facts, audit: &mut Audit) {
     let tags = facts.history.iter().flat_map(|history| &history.audited_tags);
+    let rows = Rows::of(reading);
+    let in_changelog = reading.changelog.as_ref().map(|page| (page, reading.tags_of(page)));
     for name in tags {
         let Some(tag) = reading.tag(name) else { continue };
         match tag.kind {
-            TagKind::Train => training(reading, name, &tag, audit),
-            TagKind::Arch => architecture(reading, name, audit),
+            TagKind::Train => training(reading, &rows, (name, &tag), audit),
+            TagKind::Arch => {
+                let lacking = in_changelog.as_ref().filter(|(_, named)| !named.contains_key(name));
+                if let Some((page, _)) = lacking {
+                    architecture(page, name, audit);
+                }
+            }
             TagKind::Eval => {}
         }
     }
+    let trainings = facts.history.as_ref().map(|history| Trainings::of(reading, history));
     for row in &reading.rows {
-        without_tag(reading, facts, row, audit);
+        without_tag(reading, facts, (row, trainings.as_ref()), audit);
     }
 }
 
-fn training(reading: &Reading, name: &str, tag: &TagName, audit: &mut Audit) {
+/// What rows say of tags, to be asked thousands of times.
+struct Rows<'a> {
+    words: BTreeSet<&'a str>,
+    runs: BTreeMap<&'a str, Vec<&'a RunId>>,
+}
+
+impl<'a> Rows<'a> {
+    fn of(reading: &'a Reading) -> Self {
+        let mut runs: BTreeMap<&str, Vec<&RunId>> = BTreeMap::new();
+        for run in reading.rows.iter().filter_map(|row| row.run.as_ref()) {
+            runs.entry(run.base()).or_default().push(run);
+            runs.entry(run.as_str()).or_default().push(run);
+        }
+        Self { words: reading.rows.iter().flat_map(words_of_tag_cell).collect(), runs }
+    }
+}
+
+/// The tags of trainings by the name of what was trained.
+struct Trainings<'a> {
+    by_name: BTreeMap<String, Vec<(&'a str, TagName)>>,
+}
+
+impl<'a> Trainings<'a> {
+    fn of(reading: &Reading, history: &'a History) -> Self {
+        let mut by_name: BTreeMap<String, Vec<(&str, TagName)>> = BTreeMap::new();
+        let read = |tag: &'a String| Some((tag.as_str(), reading.tag(tag)?));
+        for (tag, name) in history.tags.iter().filter_map(read) {
+            if name.kind == TagKind::Train {
+                by_name.entry(name.name.clone()).or_default().push((tag, name));
+            }
+        }
+        Self { by_name }
+    }
+
+    /// Returns the one tag that is of a run.
+    fn of_run(&self, run: &RunId) -> Option<&'a str> {
+        let named =
+            [run.base(), run.as_str()].into_iter().filter_map(|name| self.by_name.get(name));
+        let mut fitting = named.flatten().filter(|(_, tag)| is_tag_of(tag, run));
+        let (first, _) = fitting.next()?;
+        fitting.next().is_none().then_some(*first)
+    }
+}
+
+fn training(reading: &Reading, rows: &Rows<'_>, (name, tag): (&str, &TagName), audit: &mut Audit) {
     let Some(log) = &reading.log else { return };
-    let is_named = |row: &SeenRow| words_of_tag_cell(row).any(|word| word == name);
-    let is_of = |row: &SeenRow| row.run.as_ref().is_some_and(|run| is_tag_of(tag, run));
-    if reading.rows.iter().any(|row| is_named(row) || is_of(row)) {
+    let runs = rows.runs.get(tag.name.as_str()).into_iter().flatten();
+    if rows.words.contains(name) || runs.into_iter().any(|run| is_tag_of(tag, run)) {
         return;
     }
     let sentence = format!("the tag `{name}` has no row in `{}`", log.path);
@@ -49,11 +102,7 @@ fn is_tag_of(tag: &TagName, run: &RunId) -> bool {
     same_name && (day == Some(date) || is_day_before)
 }
 
-fn architecture(reading: &Reading, name: &str, audit: &mut Audit) {
-    let Some(changelog) = &reading.changelog else { return };
-    if reading.tags_of(changelog).contains_key(name) {
-        return;
-    }
+fn architecture(changelog: &Page, name: &str, audit: &mut Audit) {
     let sentence = format!("`{}` does not name the tag `{name}`", changelog.path);
     let tag = quoted(name);
     let command =
@@ -62,7 +111,12 @@ fn architecture(reading: &Reading, name: &str, audit: &mut Audit) {
 }
 
 /// What is no run of its own, such as a row that sums up others, needs no tag.
-fn without_tag(reading: &Reading, facts: &Facts, row: &SeenRow, audit: &mut Audit) {
+fn without_tag(
+    reading: &Reading,
+    facts: &Facts,
+    (row, trainings): (&SeenRow, Option<&Trainings<'_>>),
+    audit: &mut Audit,
+) {
     let (Some(log), Some(cell)) = (&reading.log, row.cell(RunColumn::GitTag)) else { return };
     let is_run = row.run.as_ref().is_some_and(|run| facts.audits(run)) || is_pending(row);
     if !cell.is_empty || !is_run {
@@ -70,7 +124,7 @@ fn without_tag(reading: &Reading, facts: &Facts, row: &SeenRow, audit: &mut Audi
     }
     let name = row_name(row);
     let place = Place::line(&log.path, row.line);
-    let fitting = facts.history.as_ref().and_then(|history| fitting(reading, history, row));
+    let fitting = trainings.zip(row.run.as_ref()).and_then(|(tags, run)| tags.of_run(run));
     let (sentence, command) = if let Some(tag) = fitting {
         let sentence = format!("the row of `{name}` names no tag; `{tag}` is its own");
         (sentence, edit(&place))
@@ -78,17 +132,6 @@ fn without_tag(reading: &Reading, facts: &Facts, row: &SeenRow, audit: &mut Audi
         (format!("the row of `{name}` names no tag"), tag_command(facts, row, &place))
     };
     audit.add(KIND, place, name, sentence, command);
-}
-
-fn fitting<'a>(reading: &Reading, history: &'a History, row: &SeenRow) -> Option<&'a str> {
-    let run = row.run.as_ref()?;
-    let is_its = |name: &&String| {
-        let read = reading.tag(name);
-        read.is_some_and(|tag| tag.kind == TagKind::Train && is_tag_of(&tag, run))
-    };
-    let mut tags = history.tags.iter().filter(is_its);
-    let first = tags.next()?;
-    tags.next().is_none().then_some(first.as_str())
 }
 
 /// A run that recorded its commit can still be tagged.

@@ -7,6 +7,7 @@ use anyhow::Context as _;
 use super::relative;
 use crate::audit::facts::{Documents, TextFile};
 use crate::audit::reading::{self, Reading};
+use crate::daemon::log_branch;
 use crate::daemon::reading as files;
 use crate::record::replace::{self, ReplaceError};
 use crate::settings::Settings;
@@ -19,11 +20,20 @@ const TRIES: usize = 5;
 pub(super) fn read(settings: &Settings) -> anyhow::Result<Reading> {
     let (paths, discipline) = (&settings.paths, &settings.discipline);
     let text = |path: &Path| text_file(&paths.root, path);
+    // On a branch of its own the log is newer than the one of the checkout.
+    let written = log_branch::documents(settings);
+    let log = text_file(&written.root, &written.log)?;
+    let mut found = reports(&written.root, &written.reports)?;
+    if written.reports != paths.run_reports {
+        found.extend(reports(&paths.root, &paths.run_reports)?);
+        found.sort_by(|left, right| left.path.cmp(&right.path));
+        found.dedup_by(|left, right| left.path == right.path);
+    }
     let documents = Documents {
-        log: text(&paths.experiment_log)?,
+        log: if log.is_some() { log } else { text(&paths.experiment_log)? },
         changelog: text(&discipline.changelog)?,
         todos: text(&discipline.todos)?,
-        reports: reports(&paths.root, &paths.run_reports)?,
+        reports: found,
     };
     Ok(reading::read(&documents, &settings.log.headers, &discipline.tags))
 }

@@ -168,6 +168,33 @@ impl History {
             let head = "from refs/heads/main^0\ntagger A <a@b> 1772366400 +0000\ndata 1\nx\n";
             write!(stream, "tag {name}\n{head}").unwrap();
         }
+        self.import(&stream);
+    }
+
+    /// Adds commits to the branch, and tags of trainings that have no row.
+    pub(crate) fn grow(&self, commits: usize, tags: usize) {
+        let mut stream = String::new();
+        for number in 0..commits {
+            let from = if number == 0 { "from refs/heads/main^0\n" } else { "" };
+            let subject = format!("feat: number {number}");
+            write!(
+                stream,
+                "commit refs/heads/main\ncommitter A <a@b> {} +0000\ndata {}\n{subject}\n{from}\
+                 M 100644 inline src/{}.py\ndata 1\nx\n",
+                1_772_366_500 + number,
+                subject.len(),
+                number % 100
+            )
+            .unwrap();
+        }
+        for number in 0..tags {
+            let head = "from refs/heads/main^0\ntagger A <a@b> 1772366400 +0000\ndata 1\nx\n";
+            write!(stream, "tag train/lost{number}_20260301\n{head}").unwrap();
+        }
+        self.import(&stream);
+    }
+
+    fn import(&self, stream: &str) {
         let mut command = self.command(&["fast-import", "--quiet"]);
         let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
         std::io::Write::write_all(&mut child.stdin.take().unwrap(), stream.as_bytes()).unwrap();

@@ -2,13 +2,12 @@
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{DirEntryExt as _, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::time::Duration;
 
 use jiff::Timestamp;
 use rustix::fs::OFlags;
-use walkdir::{DirEntryExt as _, WalkDir};
 
 use crate::model::ids::FolderIdentity;
 use crate::recognize::is_key_file;
@@ -134,33 +133,34 @@ impl FolderTimes {
 
 /// Lists a folder. Any error makes the whole listing one: a name that is left out by mistake would
 /// look like a deleted file.
+///
+/// No folder in it is opened: each opening is an event for whoever watches that one, this daemon
+/// among them.
 pub(super) fn list(folder: &Path) -> io::Result<Names> {
     #[cfg(test)]
     denied::check(folder)?;
     let mut listed = Names::default();
-    for entry in WalkDir::new(folder).min_depth(1).max_depth(1) {
-        let entry = entry.map_err(walk_error)?;
-        let Some(text) = entry.file_name().to_str() else {
-            listed.not_utf8 = Some(entry.file_name().to_string_lossy().into_owned());
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let Some(text) = name.to_str() else {
+            listed.not_utf8 = Some(name.to_string_lossy().into_owned());
             continue;
         };
         if listed.names.len() >= MAX_ENTRIES {
             return Err(io::Error::other(format!("it has more than {MAX_ENTRIES} entries")));
         }
-        let is_link = entry.path_is_symlink();
+        let kind = entry.file_type()?;
+        let is_link = kind.is_symlink();
         let is_folder = if is_link {
             entry.path().metadata().is_ok_and(|metadata| metadata.is_dir())
         } else {
-            entry.file_type().is_dir()
+            kind.is_dir()
         };
         listed.names.push(Name { text: text.to_owned(), is_folder, is_link, inode: entry.ino() });
     }
     listed.names.sort_unstable_by(|one, other| one.text.cmp(&other.text));
     Ok(listed)
-}
-
-fn walk_error(error: walkdir::Error) -> io::Error {
-    error.into_io_error().unwrap_or_else(|| io::Error::other("a loop of links"))
 }
 
 /// Asks for the facts of the listed files that are not folders, in name order. One that vanished

@@ -1,7 +1,7 @@
 //! `evaluate`: the project's benchmarks on a run's final model, behind the gate.
 
 use crate::daemon::evaluating::{self, Evaluation, Gate, Suite, TaskResult, Wish};
-use crate::daemon::{Stop, load_settings, reading};
+use crate::daemon::{Stop, discipline, load_settings, reading};
 use crate::model::ids::RunId;
 use crate::settings::{Device, Settings};
 
@@ -27,6 +27,7 @@ Examples:
   runscribe evaluate RUN --task mrpc --task stsb
   runscribe evaluate RUN --suite sick --dry-run        only say what would be run
   runscribe evaluate RUN --override-gate 'a baseline'  although the gate is closed
+  runscribe evaluate RUN --tag                         and tags the commit when all went well
 
 Exit codes: 0 every task has a report, 1 some have none, 3 the verdict is fail, 4 it is unknown or there
 is none.")]
@@ -45,6 +46,9 @@ pub(super) struct Arguments {
     /// Evaluate although the gate is closed; the reason is recorded
     #[arg(long, value_name = "WHY")]
     override_gate: Option<String>,
+    /// Tag the commit when every task has a report, as `eval/<suite>_<day>`
+    #[arg(long)]
+    tag: bool,
     /// Only say what would be run
     #[arg(long)]
     dry_run: bool,
@@ -100,7 +104,13 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
     let before = evaluating::experiment_log(&settings)?;
     let results = evaluate(&evaluation, &settings, output).await?;
     write_down(common, &settings, &run, (&results, before), output).await?;
-    ended(&results, output)
+    ended(&results, output)?;
+    if arguments.tag {
+        let tagged = discipline::tag_evaluation(&settings, suite.as_str(), &run).await?;
+        super::tag::warn_of_changes(&tagged);
+        output.line(&clean(&format!("tag made: {} on {}", tagged.tag, tagged.commit.short)))?;
+    }
+    Ok(())
 }
 
 /// Refuses where the gate is closed and nobody says why it should not be.

@@ -1,7 +1,8 @@
 //! `tag`: annotated tags in the project's forms.
 
 use crate::audit::conventions::TagKind;
-use crate::daemon::{discipline, load_settings};
+use crate::daemon::discipline::{self, Tagged};
+use crate::daemon::load_settings;
 
 use super::Common;
 use super::output::{Outcome, Output};
@@ -51,13 +52,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
     };
     let wanted = (kind, arguments.name.as_str());
     let tagged = discipline::tag(&settings, wanted, arguments.push, arguments.dry_run).await?;
-    if let Some(first) = tagged.changed.first() {
-        let others = match tagged.changed.len() - 1 {
-            0 => String::new(),
-            others => format!(" and {others} more"),
-        };
-        tracing::warn!("not part of the tag, because they are not committed: {first}{others}");
-    }
+    warn_of_changes(&tagged);
     let verb = if arguments.dry_run { "would be made" } else { "made" };
     let commit = &tagged.commit.short;
     let made = format!("{verb}: {} on {commit}, \"{}\"", tagged.tag, tagged.message.trim());
@@ -67,4 +62,15 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
         output.line(&clean(&format!("{verb}: to {remote}")))?;
     }
     Ok(())
+}
+
+/// Says which files a tag does not hold, because they are not committed.
+pub(super) fn warn_of_changes(tagged: &Tagged) {
+    if let Some(first) = tagged.changed.first() {
+        let others = match tagged.changed.len() - 1 {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        tracing::warn!("not part of the tag, because they are not committed: {first}{others}");
+    }
 }

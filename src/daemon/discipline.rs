@@ -20,6 +20,7 @@ use crate::audit::todo_done::{self, Done, Marked};
 use crate::audit::todos;
 use crate::git::making::{self, NamedCommit};
 use crate::git::{self, history};
+use crate::model::ids::RunId;
 use crate::record::replace::{self, ReplaceError};
 use crate::settings::Settings;
 
@@ -194,6 +195,28 @@ pub async fn tag(
         }
     }
     Ok(Tagged { tag, commit, message, changed, pushed })
+}
+
+/// Tags an evaluation of a run on HEAD; a further one of that day gets a number.
+///
+/// # Errors
+/// There is no commit, or git refuses.
+pub async fn tag_evaluation(
+    settings: &Settings,
+    benchmark: &str,
+    run: &RunId,
+) -> anyhow::Result<Tagged> {
+    let (root, forms) = (&settings.paths.root, &settings.discipline.tags);
+    let day = today();
+    let wanted = conventions::wanted_tag(forms, TagKind::Eval, benchmark, day)?;
+    let commit = commit_of(root, "HEAD").await?;
+    let tags = history::tags(root, &history::Since::Beginning).await?;
+    let is_taken = |name: &str| tags.iter().any(|tag| tag.name == name);
+    let tag = conventions::free_name(&wanted.tag(forms, day), is_taken);
+    let changed = making::changed(root).await?;
+    let message = message(TagKind::Eval, &format!("{benchmark} of {run}"));
+    making::make_tag(root, &tag, &commit.hash, &message).await?;
+    Ok(Tagged { tag, commit, message, changed, pushed: None })
 }
 
 async fn remote(root: &Path) -> anyhow::Result<String> {

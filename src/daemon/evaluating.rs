@@ -184,14 +184,13 @@ pub async fn prepare(settings: &Settings, wish: Wish) -> anyhow::Result<Evaluati
             *part = fill_placeholders(part, &[("{python}", &python)]);
         }
     }
-    let log = new_log(settings, &wish);
+    let log = new_log(settings, &format!("evaluate_{}_{}", wish.suite.as_str(), wish.run));
     Ok(Evaluation { wish, steps, environment: own_environment(settings), log })
 }
 
-/// Returns a name that no log has yet; several evaluations may begin in one second.
-fn new_log(settings: &Settings, wish: &Wish) -> PathBuf {
-    let stamp = now().local().strftime("%Y%m%d_%H%M%S").to_string();
-    let stem = format!("evaluate_{}_{}_{stamp}", wish.suite.as_str(), wish.run);
+/// Returns a name that no log has yet; several of a kind may begin in one second.
+pub(super) fn new_log(settings: &Settings, of: &str) -> PathBuf {
+    let stem = format!("{of}_{}", now().local().strftime("%Y%m%d_%H%M%S"));
     let named = |end: String| settings.paths.run_logs.join(format!("{stem}{end}.log"));
     let mut path = named(String::new());
     let mut number = 2;

@@ -18,7 +18,7 @@ use crate::settings::Settings;
 
 use super::evaluating::{self, Gate, final_gate, record_override};
 use super::setup::surroundings;
-use super::{Stop, log_branch, now, reading};
+use super::{Stop, log_branch, reading};
 
 /// No upload takes longer.
 const LIMIT: Duration = Duration::from_hours(12);
@@ -60,8 +60,7 @@ pub async fn prepare(settings: &Settings, run: &RunId) -> anyhow::Result<Publica
     }
     let id = run.as_str();
     let argv = argv.iter().map(|part| fill_placeholders(part, &[("{run_id}", id)])).collect();
-    let stamp = now().local().strftime("%Y%m%d_%H%M%S");
-    let log = settings.paths.run_logs.join(format!("publish_{run}_{stamp}.log"));
+    let log = evaluating::new_log(settings, &format!("publish_{run}"));
     let conditions = publication::conditions(run, &facts);
     Ok(Publication { run: run.clone(), conditions, argv, log })
 }

@@ -3,6 +3,8 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
+use jiff::Zoned;
+
 use crate::begin::{self, git};
 use crate::support::{FakeReport, Project, code, err, out, wait};
 
@@ -43,6 +45,22 @@ fn project() -> Project {
     project
 }
 
+fn one_task_fails_and_the_others_are_scored(project: &Project, run: &str) {
+    fs::write(project.path("fake_glue_fails"), "qqp\n").unwrap();
+    let evaluated = project.run(&["evaluate", run]);
+    assert_eq!(code(&evaluated), 1, "{}{}", out(&evaluated), err(&evaluated));
+    assert!(out(&evaluated).contains("4 of 5 tasks have a report"), "{}", out(&evaluated));
+    let scores = row(project, run).get(9).cloned().unwrap();
+    assert!(scores.starts_with("**MRPC:** 82.2% <br> **STS-B:** 0.650"), "{scores}");
+    fs::remove_file(project.path("fake_glue_fails")).unwrap();
+    for number in ["", "-2"] {
+        let again = project.run(&["evaluate", run, "--task", "qqp", "--tag"]);
+        assert_eq!(code(&again), 0, "{}{}", out(&again), err(&again));
+        let made = format!("tag made: eval/glue_{}{number} on ", Zoned::now().strftime("%Y%m%d"));
+        assert!(out(&again).contains(&made), "no {made} in {}", out(&again));
+    }
+}
+
 #[test]
 fn from_begin_to_publish() {
     let project = project();
@@ -51,7 +69,7 @@ fn from_begin_to_publish() {
     let tag = git(&project.root(), &["tag", "--list"]);
 
     // Training: the run appears a moment later, is tied to the row, and ends well.
-    let now = jiff::Zoned::now().checked_add(jiff::Span::new().seconds(30)).unwrap();
+    let now = Zoned::now().checked_add(jiff::Span::new().seconds(30)).unwrap();
     let run = format!("{BASE}_{}", now.strftime("%Y%m%d_%H%M%S"));
     let daemon = project.start();
     project.script("default", FakeReport::with_rank(20.0));
@@ -76,13 +94,7 @@ fn from_begin_to_publish() {
         assert!(out(&lacks).contains(part), "no {part} in\n{}", out(&lacks));
     }
 
-    // Evaluation: one task fails, the others are scored.
-    fs::write(project.path("fake_glue_fails"), "qqp\n").unwrap();
-    let evaluated = project.run(&["evaluate", &run]);
-    assert_eq!(code(&evaluated), 1, "{}{}", out(&evaluated), err(&evaluated));
-    assert!(out(&evaluated).contains("4 of 5 tasks have a report"), "{}", out(&evaluated));
-    let scores = row(&project, &run).get(9).cloned().unwrap();
-    assert!(scores.starts_with("**MRPC:** 82.2% <br> **STS-B:** 0.650"), "{scores}");
+    one_task_fails_and_the_others_are_scored(&project, &run);
     let reported = project.run(&["report", &run]);
     assert_eq!(code(&reported), 0, "{}", err(&reported));
     assert!(

@@ -13,6 +13,11 @@ const EVALUATION: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/evaluation/fake_glue");
 const UPLOAD: &str = "scripts/upload.sh";
 
+/// Returns the time where the daemons of the tests believe to be; run ids are in local time.
+fn now() -> Zoned {
+    Zoned::now().in_tz("Europe/Berlin").unwrap()
+}
+
 /// Returns the cells of the run's row.
 fn row(project: &Project, run: &str) -> Vec<String> {
     let log = project.log();
@@ -56,7 +61,7 @@ fn one_task_fails_and_the_others_are_scored(project: &Project, run: &str) {
     for number in ["", "-2"] {
         let again = project.run(&["evaluate", run, "--task", "qqp", "--tag"]);
         assert_eq!(code(&again), 0, "{}{}", out(&again), err(&again));
-        let made = format!("tag made: eval/glue_{}{number} on ", Zoned::now().strftime("%Y%m%d"));
+        let made = format!("tag made: eval/glue_{}{number} on ", now().strftime("%Y%m%d"));
         assert!(out(&again).contains(&made), "no {made} in {}", out(&again));
     }
 }
@@ -69,7 +74,7 @@ fn from_begin_to_publish() {
     let tag = git(&project.root(), &["tag", "--list"]);
 
     // Training: the run appears a moment later, is tied to the row, and ends well.
-    let now = Zoned::now().checked_add(jiff::Span::new().seconds(30)).unwrap();
+    let now = now().checked_add(jiff::Span::new().seconds(30)).unwrap();
     let run = format!("{BASE}_{}", now.strftime("%Y%m%d_%H%M%S"));
     let daemon = project.start();
     project.script("default", FakeReport::with_rank(20.0));
@@ -81,6 +86,10 @@ fn from_begin_to_publish() {
         cells.get(8).is_some_and(|rank| rank.contains("**20.0 / 128**"))
             && cells.get(12).is_some_and(|cell| *cell == format!("`{tag}`"))
     });
+    let cells = row(&project, &run);
+    assert_eq!(cells[3], "JeanKaddour/minipile", "{cells:?}");
+    assert_eq!(cells[13], "PENDING: LR 3e-4 cosine, batch 512", "{cells:?}");
+    assert!(!project.log().contains(&format!("`{BASE}`")), "{}", project.log());
     let lacks = project.run(&["publish", &run, "--dry-run"]);
     assert_eq!(code(&lacks), 3, "{}{}", out(&lacks), err(&lacks));
     for part in [

@@ -15,8 +15,6 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use crate::model::ids::RunId;
-
 pub use command::GitError;
 use index::Tracked;
 
@@ -73,11 +71,10 @@ pub fn is_changed(file: &Path) -> bool {
     low(now.size()) != size || time.0 != modified.0 || modified.1 != 0 && time.1 != modified.1
 }
 
-/// Returns the tag `train/…` of a run in the repository that holds a folder, if there is exactly
-/// one.
-pub fn train_tag(folder: &Path, run: &RunId) -> Option<String> {
-    let checkout = Checkout::of(&folder.join("any"))?;
-    tags::of_run(&checkout.common_directory(), run)
+/// Returns the names of all tags of the repository that holds a folder, sorted; none outside of one.
+pub fn tag_names(folder: &Path) -> Vec<String> {
+    let checkout = Checkout::of(&folder.join("any"));
+    checkout.map(|checkout| tags::names(&checkout.common_directory())).unwrap_or_default()
 }
 
 /// A checkout: its top folder and its git directory.

@@ -2,6 +2,7 @@
 
 use jiff::civil::Date;
 
+use crate::model::ids::RunId;
 use crate::settings::{TagForms, is_reference};
 
 /// What a tag marks.
@@ -85,6 +86,35 @@ pub fn read_tag(forms: &TagForms, tag: &str) -> Option<TagName> {
     let mut kinds = TagKind::ALL;
     kinds.sort_by_key(|kind| std::cmp::Reverse(own_letters(kind)));
     kinds.into_iter().find_map(|kind| matches(kind, kind.form(forms), tag))
+}
+
+/// Returns the one tag of a run's training: of its whole id, else of its id without the time stamp and
+/// its day. Of several none is known to be the one.
+pub fn tag_of_run<'a>(forms: &TagForms, tags: &'a [String], run: &RunId) -> Option<&'a str> {
+    let (before, _) = forms.train.split_once(TagKind::Train.placeholder())?;
+    let is_whole = |tag: &str| {
+        let rest = tag.strip_prefix(before).and_then(|tag| tag.strip_prefix(run.as_str()));
+        rest.is_some_and(|rest| rest.is_empty() || is_repetition(rest))
+    };
+    let of_day = run.split_stamp().map(|(base, stamp)| (base, stamp.date()));
+    let is_of_day = |tag: &str| {
+        let read = read_tag(forms, tag).filter(|read| read.kind == TagKind::Train);
+        read.is_some_and(|read| {
+            read.date.is_some_and(|date| of_day == Some((read.name.as_str(), date)))
+        })
+    };
+    one(tags, is_whole).or_else(|| one(tags, is_of_day))
+}
+
+fn one(tags: &[String], is_wanted: impl Fn(&str) -> bool) -> Option<&str> {
+    let mut found = tags.iter().map(String::as_str).filter(|tag| is_wanted(tag));
+    let first = found.next()?;
+    found.next().is_none().then_some(first)
+}
+
+fn is_repetition(rest: &str) -> bool {
+    let number = rest.strip_prefix('-').unwrap_or_default();
+    !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn matches(kind: TagKind, form: &str, tag: &str) -> Option<TagName> {
@@ -281,6 +311,39 @@ mod tests {
             arch: "arch/{feature}".to_owned(),
             train: "train/{run}_{date}".to_owned(),
             eval: "eval/{benchmark}_{date}".to_owned(),
+        }
+    }
+
+    #[test]
+    fn the_tag_of_a_run_is_known_when_there_is_exactly_one() {
+        let run = RunId::new("diffusion_H512L2_20260223_203349");
+        let other_forms = TagForms { train: "t-{date}-{run}".to_owned(), ..forms() };
+        for (forms, tags, expected) in [
+            (&forms(), &["train/diffusion_H512L2_20260223"][..], Some(0)),
+            (&forms(), &["train/diffusion_H512L2_20260223-2"], Some(0)),
+            (
+                &forms(),
+                &["train/diffusion_H512L2_20260223", "train/diffusion_H512L2_20260223-2"],
+                None,
+            ),
+            (
+                &forms(),
+                &["train/diffusion_H512L2_20260223", "train/diffusion_H512L2_20260223_203349"],
+                Some(1),
+            ),
+            (&forms(), &["train/diffusion_H512L2_20260224", "arch/x"], None),
+            (&forms(), &["train/diffusion_H512L2_20260223x", "train/diffusion_H512L2"], None),
+            (&forms(), &[], None),
+            (
+                &other_forms,
+                &["t-20260223-diffusion_H512L2", "t-20260224-diffusion_H512L2"],
+                Some(0),
+            ),
+            (&other_forms, &["train/diffusion_H512L2_20260223"], None),
+        ] {
+            let tags: Vec<String> = tags.iter().map(|tag| (*tag).to_owned()).collect();
+            let expected = expected.and_then(|index: usize| tags.get(index).cloned());
+            assert_eq!(tag_of_run(forms, &tags, &run).map(str::to_owned), expected, "{tags:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use anyhow::{Context as _, bail};
 use crate::analyze::child::{self, Limits, Plan};
 use crate::analyze::program;
 use crate::audit::publication::{self, Condition, Facts, Pushed};
-use crate::git::{self, history};
+use crate::git::history;
 use crate::model::analysis::{Ending, fill_placeholders};
 use crate::model::evaluation::GateOverride;
 use crate::model::ids::{CheckpointName, RunId};
@@ -17,6 +17,7 @@ use crate::model::journal::Memory;
 use crate::settings::Settings;
 
 use super::evaluating::{self, Gate, final_gate, record_override};
+use super::run_facts::train_tag;
 use super::setup::surroundings;
 use super::{Stop, log_branch, reading};
 
@@ -76,7 +77,7 @@ fn local_facts(settings: &Settings, run: &RunId) -> anyhow::Result<(Facts, Memor
         verdict_text: gate.text,
         scored_tasks: scored_tasks(&memory, run),
         report: report(settings, run)?,
-        tag: tag.or_else(|| git::train_tag(&settings.paths.root, run)),
+        tag: tag.or_else(|| train_tag(settings, run)),
         pushed: Err("no remote was asked".to_owned()),
     };
     Ok((facts, memory))

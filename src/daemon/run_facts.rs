@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use crate::audit::conventions;
 use crate::host::run_files;
 use crate::model::ids::{CheckpointName, RunId};
 use crate::model::journal::{FoundFacts, RunFacts, WandbFacts};
@@ -26,7 +27,7 @@ pub(super) fn read(settings: &Settings, run: &RunId) -> FoundFacts {
     let recorded = local.git();
     let facts = RunFacts {
         git_commit: recorded.commit,
-        git_tag: recorded.tag.or_else(|| git::train_tag(&paths.root, run)),
+        git_tag: recorded.tag.or_else(|| train_tag(settings, run)),
         machine: run_files::machine(&paths.run_logs, run),
         ..RunFacts::default()
     };
@@ -37,6 +38,13 @@ pub(super) fn read(settings: &Settings, run: &RunId) -> FoundFacts {
     });
     let wandb = WandbFacts { url: local.page.map(|page| page.url), final_loss: local.final_loss };
     FoundFacts { facts, history, wandb }
+}
+
+/// Returns the tag that was made for a run, if there is exactly one.
+pub(super) fn train_tag(settings: &Settings, run: &RunId) -> Option<String> {
+    let tags = git::tag_names(&settings.paths.root);
+    let tag = conventions::tag_of_run(&settings.discipline.tags, &tags, run);
+    tag.map(str::to_owned)
 }
 
 /// Reads the log history of the newest checkpoint that has one. A checkpoint may be rotated away

@@ -1,6 +1,6 @@
 //! The log's own branch: between the recorder, which writes the documents, and git, which keeps them.
 //!
-//! The documents are in one pair of hands at a time: the [`Desk`] lends them to the recorder when
+//! The documents are in one pair of hands at a time: the desk lends them to the recorder when
 //! they stand on the newest default branch, and takes them back to be committed. Whatever asks
 //! another host is tried again with a backoff, and keeps no row waiting.
 

@@ -54,7 +54,13 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
         let command = command.map_or_else(String::new, |command| format!(": `{command}`"));
         output.line(&clean(&format!("{mark}: {}{command}", condition.text)))?;
     }
-    output.line(&clean(&format!("command: {}", publication.argv.join(" "))))?;
+    match &publication.argv {
+        Ok(argv) => output.line(&clean(&format!("command: {}", argv.join(" "))))?,
+        Err(why) => {
+            output.line(&clean(&format!("missing: the program of `publish.command`: {why}")))?;
+            return Err(Ended::Code(exit::FINDINGS));
+        }
+    }
     let lacks = publication.missing().next().is_some();
     if lacks && reason.is_none() {
         return Err(Ended::Code(exit::FINDINGS));

@@ -32,8 +32,8 @@ pub struct Publication {
     run: RunId,
     /// What the conditions say.
     pub conditions: Vec<Condition>,
-    /// The program and its arguments.
-    pub argv: Vec<String>,
+    /// The program and its arguments, or why there is no program.
+    pub argv: Result<Vec<String>, String>,
     /// Its log, absolute.
     log: PathBuf,
 }
@@ -41,7 +41,7 @@ pub struct Publication {
 /// Looks at everything that a publication depends on.
 ///
 /// # Errors
-/// No program is configured, no Python is found for it, or the journal cannot be read.
+/// No program is configured, or the journal cannot be read.
 pub async fn prepare(settings: &Settings, run: &RunId) -> anyhow::Result<Publication> {
     let template = &settings.publish.command;
     if template.is_empty() {
@@ -53,14 +53,17 @@ pub async fn prepare(settings: &Settings, run: &RunId) -> anyhow::Result<Publica
     if let Some(tag) = &facts.tag {
         facts.pushed = pushed(&settings.paths.root, tag).await;
     }
-    let mut argv = template.clone();
-    if argv.iter().any(|part| part.contains("{python}")) {
-        let python = program::interpreter(settings, &surroundings(&memory)).await;
-        let python = python.map_err(anyhow::Error::msg)?;
-        argv = argv.iter().map(|part| fill_placeholders(part, &[("{python}", &python)])).collect();
-    }
-    let id = run.as_str();
-    let argv = argv.iter().map(|part| fill_placeholders(part, &[("{run_id}", id)])).collect();
+    let needs_python = template.iter().any(|part| part.contains("{python}"));
+    let python = if needs_python {
+        program::interpreter(settings, &surroundings(&memory)).await
+    } else {
+        Ok(String::new())
+    };
+    let fill = |python: String| {
+        let values = [("{python}", python.as_str()), ("{run_id}", run.as_str())];
+        template.iter().map(|part| fill_placeholders(part, &values)).collect()
+    };
+    let argv = python.map(fill);
     let log = evaluating::new_log(settings, &format!("publish_{run}"));
     let conditions = publication::conditions(run, &facts);
     Ok(Publication { run: run.clone(), conditions, argv, log })
@@ -153,10 +156,11 @@ impl Publication {
     /// # Errors
     /// It did not end well: how, and its last words.
     pub async fn upload(&self, settings: &Settings, stop: &Stop) -> anyhow::Result<()> {
+        let argv = self.argv.clone().map_err(anyhow::Error::msg)?;
         let log = Arc::new(evaluating::open_log(&self.log)?);
         let plan = Plan {
             supervisor: PathBuf::from(child::OWN_EXECUTABLE),
-            argv: self.argv.clone(),
+            argv,
             env: evaluating::own_environment(settings),
             working_directory: settings.paths.root.clone(),
             limits: Limits { timeout: LIMIT, kill_grace: GRACE, nice: 0, open_files: None },

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use super::opening::OpenError;
 
-/// How long a lock outlives its dead owner at most. A process that was killed while it started a
-/// program leaves the lock to that one until it has begun, which takes some milliseconds.
+/// How long a lock outlives its owner at most. A program that is started while a lock is held shares it
+/// until it has begun, which takes some milliseconds: when its owner was killed, or let go of it.
 const HEIR: Duration = Duration::from_secs(2);
 
 /// Keeps a second daemon away from a state folder for as long as it lives.
@@ -37,7 +37,7 @@ impl StateLock {
                 Ok(()) => break,
                 Err(TryLockError::WouldBlock) => {
                     let pid = read_pid(&mut file);
-                    if !pid.is_some_and(is_dead) || Instant::now() > deadline {
+                    if !pid.is_some_and(is_heirs) || Instant::now() > deadline {
                         return Err(OpenError::Locked { path: path.clone(), pid });
                     }
                     pause();
@@ -52,9 +52,11 @@ impl StateLock {
     }
 }
 
-/// Whether no process has this id any more.
-fn is_dead(pid: u32) -> bool {
-    matches!(Path::new("/proc").join(pid.to_string()).try_exists(), Ok(false))
+/// Whether who wrote this id holds the lock no more: no process has it, or this one, which asks for
+/// the lock because it has let go of it.
+fn is_heirs(pid: u32) -> bool {
+    let is_dead = || matches!(Path::new("/proc").join(pid.to_string()).try_exists(), Ok(false));
+    pid == std::process::id() || is_dead()
 }
 
 #[expect(clippy::disallowed_methods, reason = "the kernel tells nobody that a lock is free")]
@@ -109,21 +111,24 @@ mod tests {
     }
 
     #[test]
-    fn the_lock_of_a_dead_process_is_waited_for_and_that_of_a_live_one_is_not() {
+    fn a_lock_whose_owner_is_gone_is_waited_for_and_that_of_a_live_one_is_not() {
         // A daemon that was killed while it started an analysis kept its successor from starting.
         let folder = tempfile::tempdir().unwrap();
         let mut ended = std::process::Command::new("/bin/true").spawn().unwrap();
         ended.wait().unwrap();
-        let heir = taken(folder.path(), ended.id());
-        let release = std::thread::Builder::new().spawn(move || {
-            pause();
-            drop(heir);
-        });
-        let lock = StateLock::acquire(folder.path()).unwrap();
-        release.unwrap().join().unwrap();
-        drop(lock);
+        // So did a program that was started at the moment at which a journal was closed.
+        for owner in [ended.id(), std::process::id()] {
+            let heir = taken(folder.path(), owner);
+            let release = std::thread::Builder::new().spawn(move || {
+                pause();
+                drop(heir);
+            });
+            let lock = StateLock::acquire(folder.path()).unwrap();
+            release.unwrap().join().unwrap();
+            drop(lock);
+        }
 
-        let alive = taken(folder.path(), std::process::id());
+        let alive = taken(folder.path(), std::os::unix::process::parent_id());
         let began = Instant::now();
         let refused = StateLock::acquire(folder.path()).unwrap_err();
         assert!(matches!(refused, OpenError::Locked { pid: Some(_), .. }), "{refused}");

@@ -313,8 +313,13 @@ fn a_working_tree_that_a_person_removed_is_made_again_with_every_row() {
     daemon.kill();
     fs::remove_dir_all(lab.project.path("Cache/runscribe/log")).unwrap();
     let daemon = lab.project.start();
+    let sent = || git(&remote.path(), &["show", &format!("runscribe/odra:{LOG}")]);
+    // All events are from the life before, so they do not tell when the rows stand again.
+    wait("both rows at the remote", || {
+        [20, 40].iter().all(|step| sent().contains(&format!("| `checkpoint-{step}` |")))
+    });
     lab.wait_until_sent(&daemon, &remote, 2);
-    let sent = git(&remote.path(), &["show", &format!("runscribe/odra:{LOG}")]);
+    let sent = sent();
     for step in [20, 40] {
         assert_eq!(count(&sent, &format!("| `checkpoint-{step}` |")), 1, "{sent}");
     }

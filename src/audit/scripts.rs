@@ -6,6 +6,7 @@
 //! under a condition.
 
 mod command;
+mod cursor;
 mod dictionary;
 mod plan;
 mod powershell;

@@ -2,6 +2,7 @@
 
 use super::Source;
 use super::command::Command;
+use super::cursor::Cursor;
 use super::variables::{Variables, Word, above, joined};
 
 /// Characters of a script that are looked at.
@@ -9,12 +10,9 @@ const LONGEST: usize = 1 << 20;
 
 /// Reads the commands of a script.
 pub(super) fn read(source: Source<'_>) -> Vec<Command> {
-    let characters: Vec<char> = source.text.chars().take(LONGEST).collect();
     let mut reader = Reader {
         script: source.path,
-        characters: &characters,
-        at: 0,
-        line: 1,
+        cursor: Cursor::new(source.text, LONGEST),
         variables: Variables::default(),
         folder: String::new(),
     };
@@ -23,9 +21,7 @@ pub(super) fn read(source: Source<'_>) -> Vec<Command> {
 
 struct Reader<'a> {
     script: &'a str,
-    characters: &'a [char],
-    at: usize,
-    line: usize,
+    cursor: Cursor,
     variables: Variables,
     folder: String,
 }
@@ -34,21 +30,21 @@ impl Reader<'_> {
     fn commands(&mut self) -> Vec<Command> {
         let mut found = Vec::new();
         let mut is_piped = false;
-        while let Some(character) = self.peek(0) {
+        while let Some(character) = self.cursor.peek(0) {
             match character {
                 '\n' | ';' | '|' | '&' => {
                     // `&` calls what follows; `&&` and `||` separate.
-                    let is_double = self.peek(1) == Some(character);
+                    let is_double = self.cursor.peek(1) == Some(character);
                     is_piped = character == '|' && !is_double;
-                    self.skip(if is_double { 2 } else { 1 });
+                    self.cursor.skip(if is_double { 2 } else { 1 });
                 }
                 '{' => {
                     self.variables.open();
-                    self.skip(1);
+                    self.cursor.skip(1);
                 }
                 '}' => {
                     self.variables.close();
-                    self.skip(1);
+                    self.cursor.skip(1);
                 }
                 _ if self.blank() => {}
                 _ => {
@@ -64,9 +60,9 @@ impl Reader<'_> {
     }
 
     fn command(&mut self, is_piped: bool) -> Command {
-        let line = self.line;
+        let line = self.cursor.line;
         let mut words = Vec::new();
-        while let Some(character) = self.peek(0) {
+        while let Some(character) = self.cursor.peek(0) {
             match character {
                 '\n' | ';' | '|' | '{' | '}' => break,
                 '&' if !words.is_empty() => break,
@@ -75,9 +71,9 @@ impl Reader<'_> {
                 '(' | '[' if words.is_empty() => {
                     drop(self.enclosed());
                 }
-                ')' | ']' => self.skip(1),
+                ')' | ']' => self.cursor.skip(1),
                 '>' => self.redirection(&mut words),
-                '(' | '@' if character == '(' || self.peek(1) == Some('(') => {
+                '(' | '@' if character == '(' || self.cursor.peek(1) == Some('(') => {
                     words.extend(self.list());
                 }
                 _ => words.extend(self.word()),
@@ -100,10 +96,8 @@ impl Reader<'_> {
         if words.last().is_some_and(is_stream) {
             words.pop();
         }
-        while self.peek(0).is_some_and(|character| character == '>' || character == '&') {
-            self.skip(1);
-        }
-        self.blanks();
+        self.cursor.skip_while(|character| character == '>' || character == '&');
+        self.cursor.skip_blanks();
         drop(self.word());
     }
 
@@ -122,17 +116,17 @@ impl Reader<'_> {
 
     /// Reads `$name = …` and `$name += …`; returns whether there was one.
     fn assignment(&mut self) -> bool {
-        let begin = (self.at, self.line);
-        self.skip(1);
+        let begin = (self.cursor.at, self.cursor.line);
+        self.cursor.skip(1);
         let name = self.name();
-        self.blanks();
-        let adds = self.peek(0) == Some('+') && self.peek(1) == Some('=');
-        let sets = self.peek(0) == Some('=');
+        self.cursor.skip_blanks();
+        let adds = self.cursor.peek(0) == Some('+') && self.cursor.peek(1) == Some('=');
+        let sets = self.cursor.peek(0) == Some('=');
         if name.is_empty() || !adds && !sets {
-            (self.at, self.line) = begin;
+            (self.cursor.at, self.cursor.line) = begin;
             return false;
         }
-        self.skip(if adds { 2 } else { 1 });
+        self.cursor.skip(if adds { 2 } else { 1 });
         let value = self.expression();
         if adds {
             self.variables.append(&name, value);
@@ -145,12 +139,12 @@ impl Reader<'_> {
     /// Reads the right side of an assignment up to its end.
     fn expression(&mut self) -> Vec<Word> {
         let mut words = Vec::new();
-        while let Some(character) = self.peek(0) {
+        while let Some(character) = self.cursor.peek(0) {
             match character {
                 '\n' | ';' | '|' | '{' | '}' => break,
                 _ if self.blank() => {}
-                ',' => self.skip(1),
-                '(' | '@' if character == '(' || self.peek(1) == Some('(') => {
+                ',' => self.cursor.skip(1),
+                '(' | '@' if character == '(' || self.cursor.peek(1) == Some('(') => {
                     words.extend(self.list());
                 }
                 _ => words.extend(self.word()),
@@ -161,21 +155,21 @@ impl Reader<'_> {
 
     /// `@( … )` and `( … )`: a list, or a call whose value is known.
     fn list(&mut self) -> Vec<Word> {
-        if self.peek(0) == Some('@') {
-            self.skip(1);
+        if self.cursor.peek(0) == Some('@') {
+            self.cursor.skip(1);
         }
-        self.skip(1);
+        self.cursor.skip(1);
         let mut words = Vec::new();
-        while let Some(character) = self.peek(0) {
+        while let Some(character) = self.cursor.peek(0) {
             match character {
                 ')' => {
-                    self.skip(1);
+                    self.cursor.skip(1);
                     break;
                 }
-                ',' | '\n' => self.skip(1),
+                ',' | '\n' => self.cursor.skip(1),
                 _ if self.blank() => {}
                 '(' => words.extend(self.list()),
-                '@' if self.peek(1) == Some('(') => words.extend(self.list()),
+                '@' if self.cursor.peek(1) == Some('(') => words.extend(self.list()),
                 _ => words.extend(self.word()),
             }
         }
@@ -184,43 +178,43 @@ impl Reader<'_> {
 
     /// Passes over one blank, comment or continued line; returns whether there was one.
     fn blank(&mut self) -> bool {
-        match (self.peek(0), self.peek(1)) {
-            (Some('`'), Some('\n')) => self.skip(2),
-            (Some('`'), Some('\r')) => self.skip(3),
+        match (self.cursor.peek(0), self.cursor.peek(1)) {
+            (Some('`'), Some('\n')) => self.cursor.skip(2),
+            (Some('`'), Some('\r')) => self.cursor.skip(3),
             (Some('<'), Some('#')) => {
-                while self.peek(0).is_some()
-                    && !(self.peek(0) == Some('#') && self.peek(1) == Some('>'))
+                while self.cursor.peek(0).is_some()
+                    && !(self.cursor.peek(0) == Some('#') && self.cursor.peek(1) == Some('>'))
                 {
-                    self.skip(1);
+                    self.cursor.skip(1);
                 }
-                self.skip(2);
+                self.cursor.skip(2);
             }
             (Some('#'), _) => {
-                while self.peek(0).is_some_and(|character| character != '\n') {
-                    self.skip(1);
-                }
+                self.cursor.skip_line();
             }
-            (Some(character), _) if character != '\n' && character.is_whitespace() => self.skip(1),
+            (Some(character), _) if character != '\n' && character.is_whitespace() => {
+                self.cursor.skip(1);
+            }
             _ => return false,
         }
         true
     }
 
     fn word(&mut self) -> Vec<Word> {
-        let begin = self.at;
+        let begin = self.cursor.at;
         let mut current = Word::default();
-        while let Some(character) = self.peek(0) {
+        while let Some(character) = self.cursor.peek(0) {
             match character {
                 '\'' => current.text.push_str(&self.single_quoted()),
                 '"' => self.double_quoted(&mut current),
-                '@' if self.at == begin && self.peek(1).is_some_and(is_name) => {
-                    self.skip(1);
+                '@' if self.cursor.at == begin && self.cursor.peek(1).is_some_and(is_name) => {
+                    self.cursor.skip(1);
                     let name = self.name();
                     return self.variable(&name);
                 }
                 '$' => {
                     let value = self.substitution();
-                    let is_alone = self.peek(0).is_none_or(ends_word);
+                    let is_alone = self.cursor.peek(0).is_none_or(ends_word);
                     if current == Word::default() && is_alone {
                         return value;
                     }
@@ -228,33 +222,33 @@ impl Reader<'_> {
                         current.push(word);
                     }
                 }
-                '`' if self.peek(1).is_some_and(|next| next != '\n' && next != '\r') => {
-                    current.text.extend(self.peek(1));
-                    self.skip(2);
+                '`' if self.cursor.peek(1).is_some_and(|next| next != '\n' && next != '\r') => {
+                    current.text.extend(self.cursor.peek(1));
+                    self.cursor.skip(2);
                 }
                 character if ends_word(character) => break,
                 character => {
                     current.text.push(character);
-                    self.skip(1);
+                    self.cursor.skip(1);
                 }
             }
         }
-        if self.at == begin {
-            self.skip(1);
+        if self.cursor.at == begin {
+            self.cursor.skip(1);
         }
         vec![current]
     }
 
     fn single_quoted(&mut self) -> String {
         let mut text = String::new();
-        self.skip(1);
-        while let Some(character) = self.peek(0) {
-            self.skip(1);
+        self.cursor.skip(1);
+        while let Some(character) = self.cursor.peek(0) {
+            self.cursor.skip(1);
             if character == '\'' {
-                if self.peek(0) != Some('\'') {
+                if self.cursor.peek(0) != Some('\'') {
                     break;
                 }
-                self.skip(1);
+                self.cursor.skip(1);
             }
             text.push(character);
         }
@@ -262,16 +256,16 @@ impl Reader<'_> {
     }
 
     fn double_quoted(&mut self, current: &mut Word) {
-        self.skip(1);
-        while let Some(character) = self.peek(0) {
+        self.cursor.skip(1);
+        while let Some(character) = self.cursor.peek(0) {
             match character {
                 '"' => {
-                    self.skip(1);
+                    self.cursor.skip(1);
                     break;
                 }
                 '`' => {
-                    current.text.extend(self.peek(1));
-                    self.skip(2);
+                    current.text.extend(self.cursor.peek(1));
+                    self.cursor.skip(2);
                 }
                 '$' => {
                     for word in self.substitution() {
@@ -280,7 +274,7 @@ impl Reader<'_> {
                 }
                 character => {
                     current.text.push(character);
-                    self.skip(1);
+                    self.cursor.skip(1);
                 }
             }
         }
@@ -288,8 +282,8 @@ impl Reader<'_> {
 
     /// Reads what stands behind `$`.
     fn substitution(&mut self) -> Vec<Word> {
-        self.skip(1);
-        match self.peek(0) {
+        self.cursor.skip(1);
+        match self.cursor.peek(0) {
             Some('(') => {
                 let inner = self.enclosed();
                 vec![Word::unknown(format!("it is the value of `$({inner})`"))]
@@ -300,7 +294,8 @@ impl Reader<'_> {
             }
             Some(character) if is_name(character) => {
                 let name = self.name();
-                let is_member = self.peek(0) == Some('.') && self.peek(1).is_some_and(is_name);
+                let is_member =
+                    self.cursor.peek(0) == Some('.') && self.cursor.peek(1).is_some_and(is_name);
                 if is_member {
                     return vec![self.member(&name)];
                 }
@@ -313,8 +308,8 @@ impl Reader<'_> {
     /// `$MyInvocation.MyCommand.Path` is the script itself.
     fn member(&mut self, name: &str) -> Word {
         let mut whole = name.to_owned();
-        while self.peek(0) == Some('.') && self.peek(1).is_some_and(is_name) {
-            self.skip(1);
+        while self.cursor.peek(0) == Some('.') && self.cursor.peek(1).is_some_and(is_name) {
+            self.cursor.skip(1);
             whole = format!("{whole}.{}", self.name());
         }
         if whole.eq_ignore_ascii_case("MyInvocation.MyCommand.Path") {
@@ -343,9 +338,9 @@ impl Reader<'_> {
 
     /// Reads from an opening to its closing bracket.
     fn enclosed(&mut self) -> String {
-        let begin = self.at + 1;
+        let begin = self.cursor.at + 1;
         let mut level = 0_usize;
-        while let Some(character) = self.peek(0) {
+        while let Some(character) = self.cursor.peek(0) {
             match character {
                 '\'' => {
                     drop(self.single_quoted());
@@ -355,21 +350,21 @@ impl Reader<'_> {
                 ')' | ']' | '}' => level = level.saturating_sub(1),
                 _ => {}
             }
-            self.skip(1);
+            self.cursor.skip(1);
             if level == 0 {
                 break;
             }
         }
-        let end = self.at.saturating_sub(1).max(begin);
-        self.characters.get(begin..end).unwrap_or_default().iter().collect()
+        let end = self.cursor.at.saturating_sub(1).max(begin);
+        self.cursor.text(begin, end)
     }
 
     fn name(&mut self) -> String {
-        let begin = self.at;
-        while self.peek(0).is_some_and(|c| is_name(c) || c == ':' && self.is_in_scope()) {
-            self.skip(1);
+        let begin = self.cursor.at;
+        while self.cursor.peek(0).is_some_and(|c| is_name(c) || c == ':' && self.is_in_scope()) {
+            self.cursor.skip(1);
         }
-        let name: String = self.characters.get(begin..self.at).unwrap_or_default().iter().collect();
+        let name: String = self.cursor.text(begin, self.cursor.at);
         let name = name.to_ascii_lowercase();
         ["script:", "global:", "local:"]
             .iter()
@@ -379,23 +374,7 @@ impl Reader<'_> {
 
     /// A colon belongs to a name before another character of one: `$env:HF_HOME`.
     fn is_in_scope(&self) -> bool {
-        self.peek(1).is_some_and(is_name)
-    }
-
-    fn blanks(&mut self) {
-        while self.peek(0).is_some_and(|c| c == ' ' || c == '\t') {
-            self.skip(1);
-        }
-    }
-
-    fn peek(&self, ahead: usize) -> Option<char> {
-        self.characters.get(self.at + ahead).copied()
-    }
-
-    fn skip(&mut self, count: usize) {
-        let passed = self.characters.iter().skip(self.at).take(count);
-        self.line += passed.filter(|character| **character == '\n').count();
-        self.at += count;
+        self.cursor.peek(1).is_some_and(is_name)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Python source as statements of tokens: enough to see calls, dictionaries and where they stand.
 
 use super::Source;
+use super::cursor::Cursor;
 
 /// Characters of a file that are looked at.
 const LONGEST: usize = 2 << 20;
@@ -138,28 +139,27 @@ pub(super) fn read(source: Source<'_>) -> File {
 }
 
 fn lines(text: &str) -> Vec<Statement> {
-    let characters: Vec<char> = text.chars().take(LONGEST).collect();
-    let mut reader = Reader { characters: &characters, at: 0, line: 1, depth: 0 };
+    let mut reader = Reader { cursor: Cursor::new(text, LONGEST), depth: 0 };
     let mut statements = Vec::new();
     let mut current = Statement::default();
-    let mut indent = reader.indent();
-    while let Some(character) = reader.peek(0) {
+    let mut indent = reader.cursor.blanks();
+    while let Some(character) = reader.cursor.peek(0) {
         if current.tokens.is_empty() {
-            (current.line, current.indent) = (reader.line, indent);
+            (current.line, current.indent) = (reader.cursor.line, indent);
         }
         match character {
             '\n' if reader.depth == 0 => {
-                reader.skip(1);
-                indent = reader.indent();
+                reader.cursor.skip(1);
+                indent = reader.cursor.blanks();
                 end(&mut current, &mut statements);
             }
             ';' if reader.depth == 0 => {
-                reader.skip(1);
+                reader.cursor.skip(1);
                 end(&mut current, &mut statements);
             }
-            '#' => reader.comment(),
-            '\\' if reader.peek(1) == Some('\n') => reader.skip(2),
-            _ if character.is_whitespace() => reader.skip(1),
+            '#' => reader.cursor.skip_line(),
+            '\\' if reader.cursor.peek(1) == Some('\n') => reader.cursor.skip(2),
+            _ if character.is_whitespace() => reader.cursor.skip(1),
             _ => current.tokens.extend(reader.token()),
         }
     }
@@ -207,23 +207,19 @@ fn header(tokens: &[Token]) -> Option<Header> {
     }
 }
 
-struct Reader<'a> {
-    characters: &'a [char],
-    at: usize,
-    line: usize,
+struct Reader {
+    cursor: Cursor,
     depth: usize,
 }
 
-impl Reader<'_> {
+impl Reader {
     fn token(&mut self) -> Option<Token> {
-        let character = self.peek(0)?;
+        let character = self.cursor.peek(0)?;
         if character == '_' || character.is_alphabetic() {
             return Some(self.name_or_text());
         }
         if character.is_ascii_digit() {
-            while self.peek(0).is_some_and(|c| c.is_alphanumeric() || c == '.' || c == '_') {
-                self.skip(1);
-            }
+            self.cursor.skip_while(|c| c.is_alphanumeric() || c == '.' || c == '_');
             return Some(Token::Number);
         }
         if character == '\'' || character == '"' {
@@ -233,12 +229,12 @@ impl Reader<'_> {
     }
 
     fn symbol(&mut self, character: char) -> Option<Token> {
-        let two: String = self.characters.iter().skip(self.at).take(2).collect();
+        let two: String = self.cursor.ahead(2);
         if let Some(symbol) = LONG_SYMBOLS.iter().find(|symbol| **symbol == two) {
-            self.skip(2);
+            self.cursor.skip(2);
             return Some(Token::Symbol(symbol));
         }
-        self.skip(1);
+        self.cursor.skip(1);
         match character {
             '(' | '[' | '{' => self.depth += 1,
             ')' | ']' | '}' => self.depth = self.depth.saturating_sub(1),
@@ -249,61 +245,40 @@ impl Reader<'_> {
     }
 
     fn name_or_text(&mut self) -> Token {
-        let begin = self.at;
-        while self.peek(0).is_some_and(|c| c == '_' || c.is_alphanumeric()) {
-            self.skip(1);
-        }
-        let name: String = self.characters.get(begin..self.at).unwrap_or_default().iter().collect();
+        let begin = self.cursor.at;
+        self.cursor.skip_while(|c| c == '_' || c.is_alphanumeric());
+        let name: String = self.cursor.text(begin, self.cursor.at);
         let lower = name.to_lowercase();
         let is_prefix = ["r", "b", "u", "f", "br", "rb", "fr", "rf"].contains(&lower.as_str());
-        match self.peek(0) {
+        match self.cursor.peek(0) {
             Some('\'' | '"') if is_prefix => self.text(&lower),
             _ => Token::Name(name),
         }
     }
 
     fn text(&mut self, prefix: &str) -> Token {
-        let quote = self.peek(0);
-        let is_long = self.peek(1) == quote && self.peek(2) == quote;
-        self.skip(if is_long { 3 } else { 1 });
+        let quote = self.cursor.peek(0);
+        let is_long = self.cursor.peek(1) == quote && self.cursor.peek(2) == quote;
+        self.cursor.skip(if is_long { 3 } else { 1 });
         let mut value = String::new();
-        while let Some(character) = self.peek(0) {
+        while let Some(character) = self.cursor.peek(0) {
             let is_quote = Some(character) == quote;
-            if is_quote && (!is_long || self.peek(1) == quote && self.peek(2) == quote) {
-                self.skip(if is_long { 3 } else { 1 });
+            if is_quote
+                && (!is_long || self.cursor.peek(1) == quote && self.cursor.peek(2) == quote)
+            {
+                self.cursor.skip(if is_long { 3 } else { 1 });
                 break;
             }
             if character == '\n' && !is_long {
                 break;
             }
             if character == '\\' && !prefix.contains('r') {
-                self.skip(1);
+                self.cursor.skip(1);
             }
-            value.extend(self.peek(0));
-            self.skip(1);
+            value.extend(self.cursor.peek(0));
+            self.cursor.skip(1);
         }
         Token::Text { value, is_format: prefix.contains('f') }
-    }
-
-    fn indent(&self) -> usize {
-        let blanks = self.characters.iter().skip(self.at);
-        blanks.take_while(|character| matches!(character, ' ' | '\t')).count()
-    }
-
-    fn comment(&mut self) {
-        while self.peek(0).is_some_and(|character| character != '\n') {
-            self.skip(1);
-        }
-    }
-
-    fn peek(&self, ahead: usize) -> Option<char> {
-        self.characters.get(self.at + ahead).copied()
-    }
-
-    fn skip(&mut self, count: usize) {
-        let passed = self.characters.iter().skip(self.at).take(count);
-        self.line += passed.filter(|character| **character == '\n').count();
-        self.at += count;
     }
 }
 

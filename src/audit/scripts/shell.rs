@@ -4,6 +4,7 @@ mod words;
 
 use super::Source;
 use super::command::Command;
+use super::cursor::Cursor;
 use super::variables::{Variables, Word, joined};
 
 /// Characters of a script that are looked at.
@@ -13,12 +14,9 @@ const DEEPEST: usize = 16;
 
 /// Reads the commands of a script.
 pub(super) fn read(source: Source<'_>) -> Vec<Command> {
-    let characters: Vec<char> = source.text.chars().take(LONGEST).collect();
     let mut reader = Reader {
         script: source.path,
-        characters: &characters,
-        at: 0,
-        line: 1,
+        cursor: Cursor::new(source.text, LONGEST),
         variables: Variables::default(),
         folder: String::new(),
         heredocs: Vec::new(),
@@ -29,9 +27,7 @@ pub(super) fn read(source: Source<'_>) -> Vec<Command> {
 
 struct Reader<'a> {
     script: &'a str,
-    characters: &'a [char],
-    at: usize,
-    line: usize,
+    cursor: Cursor,
     variables: Variables,
     folder: String,
     /// Ends of the documents that begin on the next line.
@@ -50,7 +46,7 @@ impl Reader<'_> {
     fn commands(&mut self) -> Vec<Command> {
         let mut found = Vec::new();
         let mut is_piped = false;
-        while self.peek(0).is_some() {
+        while self.cursor.peek(0).is_some() {
             let command = self.command(is_piped);
             let separator = self.separator();
             is_piped = separator == Some('|');
@@ -64,19 +60,19 @@ impl Reader<'_> {
     /// Reads up to a separator. Keywords open and close blocks, assignments set variables.
     fn command(&mut self, is_piped: bool) -> Command {
         let mut words: Vec<Word> = Vec::new();
-        let mut line = self.line;
-        while let Some(character) = self.peek(0) {
+        let mut line = self.cursor.line;
+        while let Some(character) = self.cursor.peek(0) {
             match character {
                 '\n' | ';' | '|' | '&' if !self.is_redirection() => break,
-                '#' => self.skip_line(),
-                '\\' if self.peek(1) == Some('\n') => self.skip(2),
+                '#' => self.cursor.skip_line(),
+                '\\' if self.cursor.peek(1) == Some('\n') => self.cursor.skip(2),
                 '(' | ')' => self.parenthesis(&mut words),
                 '<' | '>' | '&' => self.redirection(&mut words),
-                character if character.is_whitespace() => self.skip(1),
+                character if character.is_whitespace() => self.cursor.skip(1),
                 _ if words.is_empty() && self.assignment() => {}
                 _ => {
                     if words.is_empty() {
-                        line = self.line;
+                        line = self.cursor.line;
                     }
                     let read = self.word();
                     let is_keyword = words.is_empty() && !read.is_quoted && self.keyword(&read);
@@ -94,13 +90,13 @@ impl Reader<'_> {
 
     /// A subshell is a block; `name()` begins a function, `a)` a branch of a case.
     fn parenthesis(&mut self, words: &mut Vec<Word>) {
-        let is_open = self.peek(0) == Some('(');
-        if is_open && self.peek(1) == Some(')') {
-            self.skip(2);
+        let is_open = self.cursor.peek(0) == Some('(');
+        if is_open && self.cursor.peek(1) == Some(')') {
+            self.cursor.skip(2);
             words.clear();
             return;
         }
-        self.skip(1);
+        self.cursor.skip(1);
         if is_open {
             self.subshells += 1;
             self.variables.open();
@@ -124,7 +120,7 @@ impl Reader<'_> {
             | "typeset" => {}
             _ => return false,
         }
-        self.blanks();
+        self.cursor.skip_blanks();
         match word {
             // The variable of a loop has many values.
             "for" | "select" => {
@@ -134,7 +130,7 @@ impl Reader<'_> {
             }
             "case" => {
                 self.word();
-                self.blanks();
+                self.cursor.skip_blanks();
                 self.word();
             }
             "function" => drop(self.name()),
@@ -157,16 +153,16 @@ impl Reader<'_> {
 
     /// Reads `NAME=value`, `NAME+=value` and `NAME=(…)`; returns whether there was one.
     fn assignment(&mut self) -> bool {
-        let begin = (self.at, self.line);
+        let begin = (self.cursor.at, self.cursor.line);
         let name = self.name();
-        let adds = self.peek(0) == Some('+') && self.peek(1) == Some('=');
-        if name.is_empty() || !adds && self.peek(0) != Some('=') {
-            (self.at, self.line) = begin;
+        let adds = self.cursor.peek(0) == Some('+') && self.cursor.peek(1) == Some('=');
+        if name.is_empty() || !adds && self.cursor.peek(0) != Some('=') {
+            (self.cursor.at, self.cursor.line) = begin;
             return false;
         }
-        self.skip(if adds { 2 } else { 1 });
-        let value = if self.peek(0) == Some('(') {
-            self.skip(1);
+        self.cursor.skip(if adds { 2 } else { 1 });
+        let value = if self.cursor.peek(0) == Some('(') {
+            self.cursor.skip(1);
             self.list()
         } else {
             let read = self.word();
@@ -189,16 +185,16 @@ impl Reader<'_> {
 
     fn list(&mut self) -> Vec<Word> {
         let mut words = Vec::new();
-        while let Some(character) = self.peek(0) {
+        while let Some(character) = self.cursor.peek(0) {
             match character {
                 ')' => {
-                    self.skip(1);
+                    self.cursor.skip(1);
                     break;
                 }
-                '#' => self.skip_line(),
-                '\\' if self.peek(1) == Some('\n') => self.skip(2),
+                '#' => self.cursor.skip_line(),
+                '\\' if self.cursor.peek(1) == Some('\n') => self.cursor.skip(2),
                 character if character.is_whitespace() || "();&|<>".contains(character) => {
-                    self.skip(1);
+                    self.cursor.skip(1);
                 }
                 _ => words.extend(self.word().words),
             }
@@ -208,12 +204,12 @@ impl Reader<'_> {
 
     /// Reads from an opening to its closing character, quotes and nesting minded.
     fn enclosed(&mut self, open: char, close: char, depth: usize) -> String {
-        let begin = self.at + 1;
+        let begin = self.cursor.at + 1;
         let mut level = 0_usize;
-        while let Some(character) = self.peek(0) {
-            self.skip(1);
+        while let Some(character) = self.cursor.peek(0) {
+            self.cursor.skip(1);
             match character {
-                '\\' => self.skip(1),
+                '\\' => self.cursor.skip(1),
                 '\'' if depth < DEEPEST => drop(self.until('\'')),
                 character if character == open => level += 1,
                 character if character == close => {
@@ -225,30 +221,29 @@ impl Reader<'_> {
                 _ => {}
             }
         }
-        let end = self.at.saturating_sub(1).max(begin);
-        self.characters.get(begin..end).unwrap_or_default().iter().collect()
+        let end = self.cursor.at.saturating_sub(1).max(begin);
+        self.cursor.text(begin, end)
     }
 
     fn is_redirection(&self) -> bool {
-        let before = self.at.checked_sub(1).and_then(|at| self.characters.get(at));
-        self.peek(0) == Some('&') && (self.peek(1) == Some('>') || before == Some(&'>'))
+        let before = self.cursor.before();
+        self.cursor.peek(0) == Some('&')
+            && (self.cursor.peek(1) == Some('>') || before == Some('>'))
     }
 
     /// `> file`, `2>&1`, `<<END`: no words of the command.
     fn redirection(&mut self, words: &mut Vec<Word>) {
-        let before = self.at.checked_sub(1).and_then(|at| self.characters.get(at));
-        if before.is_some_and(char::is_ascii_digit)
+        let before = self.cursor.before();
+        if before.is_some_and(|character| character.is_ascii_digit())
             && words.last().is_some_and(|word| word.text.chars().all(|c| c.is_ascii_digit()))
         {
             words.pop();
         }
-        let is_document = self.peek(0) == Some('<') && self.peek(1) == Some('<');
-        let is_string = is_document && self.peek(2) == Some('<');
-        while self.peek(0).is_some_and(|character| "<>&|-".contains(character)) {
-            self.skip(1);
-        }
-        self.blanks();
-        if self.peek(0) == Some('(') {
+        let is_document = self.cursor.peek(0) == Some('<') && self.cursor.peek(1) == Some('<');
+        let is_string = is_document && self.cursor.peek(2) == Some('<');
+        self.cursor.skip_while(|character| "<>&|-".contains(character));
+        self.cursor.skip_blanks();
+        if self.cursor.peek(0) == Some('(') {
             drop(self.enclosed('(', ')', 0));
             return;
         }
@@ -262,11 +257,11 @@ impl Reader<'_> {
     }
 
     fn separator(&mut self) -> Option<char> {
-        let first = self.peek(0)?;
-        self.skip(1);
-        let is_double = self.peek(0) == Some(first) && matches!(first, '&' | '|' | ';');
+        let first = self.cursor.peek(0)?;
+        self.cursor.skip(1);
+        let is_double = self.cursor.peek(0) == Some(first) && matches!(first, '&' | '|' | ';');
         if is_double {
-            self.skip(1);
+            self.cursor.skip(1);
         }
         if first == '\n' {
             self.skip_documents();
@@ -275,20 +270,19 @@ impl Reader<'_> {
             self.variables.branch();
         }
         // `|&` is a pipe as well.
-        if first == '|' && self.peek(0) == Some('&') {
-            self.skip(1);
+        if first == '|' && self.cursor.peek(0) == Some('&') {
+            self.cursor.skip(1);
         }
         (!is_double).then_some(first)
     }
 
     fn skip_documents(&mut self) {
         for end in std::mem::take(&mut self.heredocs) {
-            while self.peek(0).is_some() {
-                let begin = self.at;
-                self.skip_line();
-                let line: String =
-                    self.characters.get(begin..self.at).unwrap_or_default().iter().collect();
-                self.skip(1);
+            while self.cursor.peek(0).is_some() {
+                let begin = self.cursor.at;
+                self.cursor.skip_line();
+                let line: String = self.cursor.text(begin, self.cursor.at);
+                self.cursor.skip(1);
                 if line.trim() == end {
                     break;
                 }
@@ -297,44 +291,18 @@ impl Reader<'_> {
     }
 
     fn name(&mut self) -> String {
-        let begin = self.at;
-        while self.peek(0).is_some_and(|c| c == '_' || c.is_alphanumeric()) {
-            self.skip(1);
-        }
-        let name: String = self.characters.get(begin..self.at).unwrap_or_default().iter().collect();
+        let begin = self.cursor.at;
+        self.cursor.skip_while(|c| c == '_' || c.is_alphanumeric());
+        let name: String = self.cursor.text(begin, self.cursor.at);
         if name.starts_with(|c: char| c.is_ascii_digit()) { String::new() } else { name }
     }
 
     fn until(&mut self, end: char) -> String {
-        let begin = self.at;
-        while self.peek(0).is_some_and(|character| character != end) {
-            self.skip(1);
-        }
-        let text = self.characters.get(begin..self.at).unwrap_or_default().iter().collect();
-        self.skip(1);
+        let begin = self.cursor.at;
+        self.cursor.skip_while(|character| character != end);
+        let text = self.cursor.text(begin, self.cursor.at);
+        self.cursor.skip(1);
         text
-    }
-
-    fn blanks(&mut self) {
-        while self.peek(0).is_some_and(|c| c == ' ' || c == '\t') {
-            self.skip(1);
-        }
-    }
-
-    fn skip_line(&mut self) {
-        while self.peek(0).is_some_and(|character| character != '\n') {
-            self.skip(1);
-        }
-    }
-
-    fn peek(&self, ahead: usize) -> Option<char> {
-        self.characters.get(self.at + ahead).copied()
-    }
-
-    fn skip(&mut self, count: usize) {
-        let passed = self.characters.iter().skip(self.at).take(count);
-        self.line += passed.filter(|character| **character == '\n').count();
-        self.at += count;
     }
 }
 

@@ -8,22 +8,22 @@ impl Reader<'_> {
         let mut read = Read::default();
         let mut current = Word::default();
         let mut has_current = false;
-        while let Some(character) = self.peek(0) {
+        while let Some(character) = self.cursor.peek(0) {
             match character {
                 '\'' => {
-                    self.skip(1);
+                    self.cursor.skip(1);
                     current.text.push_str(&self.until('\''));
                     (has_current, read.is_quoted) = (true, true);
                 }
                 '"' => {
-                    self.skip(1);
+                    self.cursor.skip(1);
                     has_current |= self.double_quoted(&mut read.words, &mut current);
                     read.is_quoted = true;
                 }
-                '\\' if self.peek(1) == Some('\n') => self.skip(2),
+                '\\' if self.cursor.peek(1) == Some('\n') => self.cursor.skip(2),
                 '\\' => {
-                    current.text.extend(self.peek(1));
-                    self.skip(2);
+                    current.text.extend(self.cursor.peek(1));
+                    self.cursor.skip(2);
                     has_current = true;
                 }
                 '$' | '`' => {
@@ -33,7 +33,7 @@ impl Reader<'_> {
                 character if character.is_whitespace() || ";&|<>()".contains(character) => break,
                 character => {
                     current.text.push(character);
-                    self.skip(1);
+                    self.cursor.skip(1);
                     has_current = true;
                 }
             }
@@ -48,16 +48,16 @@ impl Reader<'_> {
     fn double_quoted(&mut self, words: &mut Vec<Word>, current: &mut Word) -> bool {
         let mut is_only_list = true;
         let mut has_any = false;
-        while let Some(character) = self.peek(0) {
+        while let Some(character) = self.cursor.peek(0) {
             match character {
                 '"' => {
-                    self.skip(1);
+                    self.cursor.skip(1);
                     break;
                 }
-                '\\' if self.peek(1) == Some('\n') => self.skip(2),
-                '\\' if self.peek(1).is_some_and(|next| "\"$`\\".contains(next)) => {
-                    current.text.extend(self.peek(1));
-                    self.skip(2);
+                '\\' if self.cursor.peek(1) == Some('\n') => self.cursor.skip(2),
+                '\\' if self.cursor.peek(1).is_some_and(|next| "\"$`\\".contains(next)) => {
+                    current.text.extend(self.cursor.peek(1));
+                    self.cursor.skip(2);
                     is_only_list = false;
                 }
                 '$' | '`' => {
@@ -72,7 +72,7 @@ impl Reader<'_> {
                 }
                 character => {
                     current.text.push(character);
-                    self.skip(1);
+                    self.cursor.skip(1);
                     is_only_list = false;
                 }
             }
@@ -81,20 +81,20 @@ impl Reader<'_> {
     }
 
     fn is_whole_list(&self) -> bool {
-        let ahead: String = self.characters.iter().skip(self.at).take(80).collect();
+        let ahead: String = self.cursor.ahead(80);
         let inner = ahead.strip_prefix("${").and_then(|rest| rest.split_once('}'));
         ahead.starts_with("$@") || inner.is_some_and(|(inner, _)| inner.ends_with("[@]"))
     }
 
     /// Reads what stands behind `$`, or between backticks.
     fn substitution(&mut self, depth: usize) -> Vec<Word> {
-        if self.peek(0) == Some('`') {
-            self.skip(1);
+        if self.cursor.peek(0) == Some('`') {
+            self.cursor.skip(1);
             let inner = self.until('`');
             return vec![self.output_of(&inner)];
         }
-        self.skip(1);
-        match self.peek(0) {
+        self.cursor.skip(1);
+        match self.cursor.peek(0) {
             Some('(') => {
                 let inner = self.enclosed('(', ')', depth);
                 vec![self.output_of(&inner)]
@@ -108,7 +108,7 @@ impl Reader<'_> {
                 self.variable(&name)
             }
             Some(character) if "@*#?$!-0123456789".contains(character) => {
-                self.skip(1);
+                self.cursor.skip(1);
                 vec![Word::unknown(format!("`${character}` is known only when it runs"))]
             }
             _ => vec![Word::known("$")],

@@ -88,6 +88,12 @@ fn theirs(text: &str) -> Structure {
     structure
 }
 
+/// Returns whether the oracle sees a table with this header line in a text.
+pub(super) fn shows_table(text: &str, header: &str) -> bool {
+    let numbers = Numbers::of(text.as_bytes());
+    theirs(text).tables.iter().any(|(number, _)| numbers.text(*number) == header.as_bytes())
+}
+
 /// Returns whether a table's delimiter row has another number of cells than its header: a table
 /// for us, because it is meant to be one, and none for the oracle.
 fn has_lenient_table(file: &[u8]) -> bool {

@@ -85,6 +85,7 @@ pub struct Arguments {
 
 /// Arguments that every command takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Common {
     /// The project's root [default: the nearest folder upward with a runscribe.toml or the
     /// training folder, else the current folder]

@@ -15,8 +15,8 @@ use super::terminal::clean;
 #[command(after_help = "\
 Run it before you start the training. It looks at the checkout, the script, the Python program that
 the script starts (which is read and never run), GPUs and disk; makes the annotated tag; and appends
-a row to the experiment log whose conclusion says PENDING. The daemon gives the row the id of the run
-when that appears. Whatever fails, the same command goes on where it stopped.
+a row to the experiment log whose conclusion says PENDING. The daemon gives the row the id of the
+run when that appears. Whatever fails, the same command goes on where it stopped.
 
 Examples:
   runscribe begin diffusion_H512L6C128D2 --script scripts/train_diffusion_multigpu.sh --dry-run

@@ -19,7 +19,7 @@ use crate::audit::new_entry::{self, Added, Change, NewEntry};
 use crate::audit::todo_done::{self, Done, Marked};
 use crate::audit::todos;
 use crate::git::making::{self, NamedCommit};
-use crate::git::{self, history};
+use crate::git::{self, GitError, history};
 use crate::model::ids::RunId;
 use crate::record::replace::{self, ReplaceError};
 use crate::settings::Settings;
@@ -152,6 +152,17 @@ pub async fn mark_done(
         }
     })
     .await
+}
+
+/// A checkout that git will not look at, such as another user's, is not one that is missing.
+pub(super) fn no_checkout(root: &Path, error: GitError) -> anyhow::Error {
+    let root = root.display();
+    let why = if error.is_no_repository() {
+        format!("`{root}` is in no git checkout: make one with `git init`")
+    } else {
+        format!("git does not look at `{root}`")
+    };
+    anyhow::Error::new(error).context(why)
 }
 
 async fn commit_of(root: &Path, revision: &str) -> anyhow::Result<NamedCommit> {

@@ -26,7 +26,7 @@ pub enum GitError {
     Failed {
         /// Its subcommand.
         command: String,
-        /// The last line that it wrote to stderr.
+        /// What it wrote to stderr about it.
         complaint: String,
     },
     /// It did not end in time, and was ended.
@@ -43,6 +43,14 @@ pub enum GitError {
         /// Its subcommand.
         command: String,
     },
+}
+
+impl GitError {
+    /// Returns whether git says that the folder lies in no repository, rather than that it will not
+    /// or cannot look at one.
+    pub fn is_no_repository(&self) -> bool {
+        matches!(self, Self::Failed { complaint, .. } if complaint.contains("not a git repository"))
+    }
 }
 
 /// Runs git in a folder and returns what it printed.
@@ -99,10 +107,27 @@ async fn run(folder: &Path, arguments: &[&str], input: &[u8]) -> io::Result<Opti
         return Ok(None);
     }
     let status = child.wait().await?;
-    let said = String::from_utf8_lossy(&said);
-    let last = said.lines().rev().find(|line| !line.trim().is_empty());
-    let complaint = last.map_or_else(|| status.to_string(), |line| line.trim().to_owned());
+    let complaint = complaint(&String::from_utf8_lossy(&said));
+    let complaint = complaint.unwrap_or_else(|| status.to_string());
     Ok(Some(Ended { success: status.success(), printed, complaint }))
+}
+
+/// Returns the part of what git said that tells why it failed: from its first error on, since the
+/// mend stands behind that (`safe.directory`) and the last line may be beside the point (`The tag
+/// message has been left in …`); the last line where it names no error.
+fn complaint(said: &str) -> Option<String> {
+    const LINES: usize = 5;
+    let lines = said.lines().map(str::trim);
+    let lines: Vec<&str> =
+        lines.filter(|line| !line.is_empty() && !line.starts_with("hint:")).collect();
+    let is_error = |line: &&str| line.starts_with("fatal:") || line.starts_with("error:");
+    match lines.iter().position(is_error).and_then(|first| lines.get(first..)) {
+        Some(rest) => {
+            let shown: Vec<&str> = rest.iter().take(LINES).copied().collect();
+            Some(shown.join(" "))
+        }
+        None => lines.last().map(|line| (*line).to_owned()),
+    }
 }
 
 /// Variables that would lead git to another repository than the one of the folder.
@@ -131,4 +156,46 @@ fn command(folder: &Path, arguments: &[&str]) -> Command {
         .stderr(Stdio::piped())
         .kill_on_drop(true);
     command
+}
+
+#[cfg(test)]
+mod tests {
+    use super::complaint;
+
+    #[test]
+    fn a_complaint_is_the_error_with_what_mends_it() {
+        for (said, expected) in [
+            ("", None),
+            ("\n \n", None),
+            ("warning: a\nfatal: no such ref\n", Some("fatal: no such ref")),
+            ("something\nhappened\n", Some("happened")),
+            (
+                "fatal: detected dubious ownership in repository at '/x'\n\
+                 To add an exception for this directory, call:\n\n\
+                 \tgit config --global --add safe.directory /x\n",
+                Some(
+                    "fatal: detected dubious ownership in repository at '/x' To add an exception \
+                     for this directory, call: git config --global --add safe.directory /x",
+                ),
+            ),
+            (
+                "error: gpg failed to sign the data:\ngpg: skipped \"A\": No secret key\n\n\
+                 error: unable to sign the tag\nThe tag message has been left in .git/TAG_EDITMSG\n",
+                Some(
+                    "error: gpg failed to sign the data: gpg: skipped \"A\": No secret key error: \
+                     unable to sign the tag The tag message has been left in .git/TAG_EDITMSG",
+                ),
+            ),
+            (
+                "fatal: not a git repository (or any parent up to mount point /)\n\
+                 Stopping at filesystem boundary (GIT_DISCOVERY_ACROSS_FILESYSTEM not set).\n",
+                Some(
+                    "fatal: not a git repository (or any parent up to mount point /) Stopping at \
+                     filesystem boundary (GIT_DISCOVERY_ACROSS_FILESYSTEM not set).",
+                ),
+            ),
+        ] {
+            assert_eq!(complaint(said).as_deref(), expected, "{said}");
+        }
+    }
 }

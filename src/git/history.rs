@@ -50,8 +50,14 @@ pub enum Since {
 /// Returns whether a folder lies in a checkout with at least one commit.
 ///
 /// # Errors
-/// Git itself gives no answer.
+/// Git itself gives no answer, or refuses to look at what is there: a checkout of another user is
+/// none without history.
 pub async fn has_history(folder: &Path) -> Result<bool, GitError> {
+    match output(folder, &["rev-parse", "--git-dir"], &[], LOCAL).await {
+        Ok(_) => {}
+        Err(error) if error.is_no_repository() => return Ok(false),
+        Err(error) => return Err(error),
+    }
     match output(folder, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"], &[], LOCAL).await {
         Ok(_) => Ok(true),
         Err(GitError::Failed { .. }) => Ok(false),

@@ -326,6 +326,32 @@ fn without_git_and_documents_it_says_what_it_cannot_know() {
     assert_eq!(text.matches("no git history").count(), 1);
 }
 
+/// Git looks at no checkout of another user, which is what a workflow in a container often has. The
+/// audit said then that there is no history, found nothing, and ended with 0.
+#[test]
+fn a_checkout_that_git_refuses_is_not_one_without_history() {
+    let history = History::new();
+    history.tag("train/lost_20260301");
+    let root = history.project.root();
+    let root = root.to_str().unwrap();
+    let commands: [&[&str]; 4] = [
+        &["check", "--format", "json"],
+        &["tag", "arch", "x"],
+        &["hook", "install"],
+        &["begin", "diffusion_H64L2C128D2", "--script", "scripts/train.sh"],
+    ];
+    for arguments in commands {
+        let mut command = crate::support::command(arguments);
+        command.args(["--root", root]).env("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1");
+        let refused = command.output().unwrap();
+        assert_eq!(code(&refused), 1, "{arguments:?}: {}", out(&refused));
+        let said = err(&refused);
+        assert!(said.contains("git config --global --add safe.directory"), "{arguments:?}: {said}");
+        assert!(!said.contains("git init"), "{arguments:?}: {said}");
+    }
+    assert_eq!(check(&history, &[]).0, 3);
+}
+
 #[test]
 fn it_takes_no_lock_and_changes_nothing() {
     let history = History::new();

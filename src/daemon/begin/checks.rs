@@ -16,6 +16,7 @@ use crate::record::replace;
 use crate::settings::{Platform, Settings};
 
 use super::super::devices::Devices;
+use super::super::discipline;
 use super::super::reading;
 use super::Wanted;
 
@@ -104,7 +105,7 @@ fn this_platform() -> Platform {
 async fn changed(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let root = &settings.paths.root;
     let layout = making::layout(root).await;
-    let top = layout.context("the project has no git repository: make one with `git init`")?.top;
+    let top = layout.map_err(|error| discipline::no_checkout(root, error))?.top;
     let found = starting::changes(root).await?;
     let paths = &settings.paths;
     let not_code = [

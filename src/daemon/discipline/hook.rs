@@ -102,7 +102,7 @@ pub fn check_message(settings: &Settings, file: &Path) -> anyhow::Result<Result<
 async fn layout(settings: &Settings) -> anyhow::Result<Layout> {
     let root = &settings.paths.root;
     let layout = making::layout(root).await;
-    layout.with_context(|| format!("`{}` is in no git checkout", root.display()))
+    layout.map_err(|error| super::no_checkout(root, error))
 }
 
 fn is_ours(hook: &[u8]) -> bool {

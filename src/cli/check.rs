@@ -70,6 +70,7 @@ pub(super) async fn run(common: &Common, arguments: &Arguments, output: &mut Out
     let fingerprints = fingerprints(&audit.findings);
     let all: Vec<Listed<'_>> = audit.findings.iter().zip(fingerprints).collect();
     if let Some(path) = arguments.baseline.as_deref().filter(|_| arguments.write_baseline) {
+        Baseline::check_replaceable(path)?;
         let text = Baseline::of(&all).print()?;
         auditing::save(path, &text)?;
         let known = counted(all.len() as u64, "finding");

@@ -203,6 +203,25 @@ fn a_baseline_holds_back_what_is_known_and_says_what_is_mended() {
     assert!(out(&github).starts_with(&start), "{}", out(&github));
 }
 
+/// It was written over whatever was there: `--baseline CHANGELOG.md` cost the CHANGELOG.
+#[test]
+fn a_baseline_is_written_over_no_other_file() {
+    let history = History::new();
+    let path = history.project.path("CHANGELOG.md");
+    let before = fs::read(&path).unwrap();
+    let write =
+        |path: &str| history.project.run(&["check", "--baseline", path, "--write-baseline"]);
+    let refused = write(path.to_str().unwrap());
+    assert_eq!(code(&refused), 1, "{}", out(&refused));
+    assert!(err(&refused).contains("something else than a baseline"), "{}", err(&refused));
+    assert_eq!(fs::read(&path).unwrap(), before);
+    let own = history.project.path("audit.json");
+    for text in ["", "{\"version\": 7, \"known\": {}}"] {
+        fs::write(&own, text).unwrap();
+        assert_eq!(code(&write(own.to_str().unwrap())), 0, "{text}");
+    }
+}
+
 /// Runs the command of each finding as it is printed, its words in capitals filled in.
 fn mend(history: &History, value: &Value) {
     for (number, finding) in value["findings"].as_array().unwrap().iter().enumerate() {

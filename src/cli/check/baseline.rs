@@ -44,6 +44,25 @@ impl Baseline {
         Ok(baseline)
     }
 
+    /// Refuses a file that holds something else, such as a document that was named by mistake. A
+    /// baseline of another version may be written anew.
+    pub(super) fn check_replaceable(path: &Path) -> anyhow::Result<()> {
+        if !path.exists() {
+            return Ok(());
+        }
+        let bytes = reading::bytes(path)?;
+        let is_ours = serde_json::from_slice(&bytes).is_ok_and(|value: serde_json::Value| {
+            ["version", "known"].iter().all(|key| value.get(key).is_some())
+        });
+        anyhow::ensure!(
+            is_ours || bytes.trim_ascii().is_empty(),
+            "`{}` holds something else than a baseline and is left as it is: name another file, or \
+             move it away",
+            path.display()
+        );
+        Ok(())
+    }
+
     pub(super) fn print(&self) -> anyhow::Result<String> {
         Ok(serde_json::to_string_pretty(self)? + "\n")
     }

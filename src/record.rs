@@ -37,7 +37,7 @@ mod run_names;
 #[cfg(test)]
 mod samples;
 mod schema;
-mod sweep;
+pub mod sweep;
 mod waiting;
 
 use std::time::Instant;

@@ -168,7 +168,9 @@ impl Start<'_> {
 
 async fn remote(root: &Path) -> anyhow::Result<String> {
     let remote = history::remote(root).await?;
-    remote.context("there is no remote to push the tag to: add one with `git remote add`")
+    remote.context("there is no remote to push the tag to, neither `origin` nor the branch's own nor a single one: add \
+         it with `git remote add`",
+    )
 }
 
 /// Returns the log that the daemon writes as well.

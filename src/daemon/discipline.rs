@@ -22,6 +22,7 @@ use crate::git::making::{self, NamedCommit};
 use crate::git::{self, GitError, history};
 use crate::model::ids::RunId;
 use crate::record::replace::{self, ReplaceError};
+use crate::record::sweep;
 use crate::settings::Settings;
 
 /// How often somebody may save in between before the edit is given up.
@@ -232,7 +233,9 @@ pub async fn tag_evaluation(
 
 async fn remote(root: &Path) -> anyhow::Result<String> {
     let remote = history::remote(root).await?;
-    remote.context("there is no remote to push to: add one with `git remote add`")
+    remote.context("there is no remote to push to, neither `origin` nor the branch's own nor a single one: add it with \
+         `git remote add`",
+    )
 }
 
 /// Says why a tag that exists is not made, and what may be meant.
@@ -282,6 +285,9 @@ pub(super) async fn edit(
     dry_run: bool,
     change: impl Fn(Option<&[u8]>) -> Result<Vec<u8>, String>,
 ) -> anyhow::Result<Edited> {
+    if !dry_run {
+        block_in_place(|| sweep::beside(path));
+    }
     for _ in 0..CROSSINGS {
         let tried = block_in_place(|| try_edit(path, dry_run, &change))?;
         match tried {

@@ -421,14 +421,9 @@ fn create_folder(folder: &Path) -> Result<(), ReplaceError> {
 }
 
 fn sweep_folders(places: &Places) {
-    let log = replace::resolve(&places.log).unwrap_or_else(|_| places.log.clone());
-    let folders = [log.parent().map(Path::to_owned), Some(places.reports.clone())];
-    for folder in folders.into_iter().flatten().filter(|folder| folder.is_dir()) {
-        match sweep::sweep(&folder) {
-            Ok(swept) if swept == sweep::Swept::default() => {}
-            Ok(swept) => tracing::warn!(?swept, "cleaned up after a crash"),
-            Err(error) => tracing::warn!(folder = %folder.display(), %error, "cannot clean up"),
-        }
+    sweep::beside(&places.log);
+    if places.reports.is_dir() {
+        sweep::within(&places.reports);
     }
 }
 

@@ -2,10 +2,11 @@
 
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use jiff::Timestamp;
+use rustix::fs::OFlags;
 
 /// The longest document that is edited, in bytes.
 pub(super) const LONGEST_DOCUMENT: u64 = 256 * 1024 * 1024;
@@ -54,7 +55,9 @@ impl Stamp {
 /// Reads a document, `None` if there is none. The error says why it cannot be read and what to
 /// do.
 pub(super) fn read(path: &Path) -> Result<Option<Document>, String> {
-    let file = match File::open(path) {
+    // Opening a named pipe would wait for a writer.
+    let flags = OFlags::NONBLOCK.bits().cast_signed();
+    let file = match File::options().read(true).custom_flags(flags).open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(unreadable(path, &error)),

@@ -10,7 +10,7 @@ use std::time::Duration;
 use super::lock::FolderLock;
 use super::reading;
 use super::renaming::exchange_paths;
-use super::replace::{PART_ENDING, SWAP_ENDING, fingerprint, set_aside_path};
+use super::replace::{PART_ENDING, SWAP_ENDING, fingerprint, resolve, set_aside_path};
 
 /// Without a lock, a temporary file that is younger than this may still be in use.
 const OLD_ENOUGH: Duration = Duration::from_hours(1);
@@ -24,6 +24,24 @@ pub(super) struct Swept {
     pub(super) restored: Vec<PathBuf>,
     /// Texts of unclear standing that lie visibly beside their document now.
     pub(super) set_aside: Vec<PathBuf>,
+}
+
+/// Cleans the folder of a document of what a crash left there, and logs what there was. A daemon does
+/// so at its start; whoever edits a document in another folder does it before.
+pub fn beside(document: &Path) {
+    let document = resolve(document).unwrap_or_else(|_| document.to_owned());
+    if let Some(folder) = document.parent().filter(|folder| folder.is_dir()) {
+        within(folder);
+    }
+}
+
+/// Does the same for a folder that is there.
+pub(super) fn within(folder: &Path) {
+    match sweep(folder) {
+        Ok(swept) if swept == Swept::default() => {}
+        Ok(swept) => tracing::warn!(?swept, "cleaned up after a crash"),
+        Err(error) => tracing::warn!(folder = %folder.display(), %error, "cannot clean up"),
+    }
 }
 
 /// Cleans a folder of the temporary files of an earlier life. Only names of our own pattern are

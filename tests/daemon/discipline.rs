@@ -281,3 +281,26 @@ fn the_hook_of_a_project_in_a_subfolder_reads_its_configuration() {
     assert!(!commit(&top, "fix: x").status.success());
     assert!(commit(&top, "only: x").status.success());
 }
+
+/// Opening one waits for a writer, and so did the command.
+#[test]
+fn a_document_that_is_a_named_pipe_is_refused() {
+    let project = repository();
+    let made = Command::new("mkfifo").arg(project.path("CHANGELOG.md")).status().unwrap();
+    assert!(made.success());
+    refused(&project, &ADD, &["CHANGELOG.md` is not a regular file"]);
+}
+
+/// A killed `changelog add` left its temporary file for good: only a daemon cleaned up, and only
+/// beside the log. Such a file also makes the checkout of the next training dirty.
+#[test]
+fn what_a_killed_command_left_beside_a_document_is_cleaned_up_by_the_next_one() {
+    let project = repository();
+    let left = write(&project, ".1a2b-18ebb42b0a5b488d-0.runscribe-part", "half of a chan");
+    let other = write(&project, ".somebody-else.part", "theirs");
+    let dry = [&ADD[..], &["--dry-run"]].concat();
+    done(&project, &dry);
+    assert!(left.exists(), "a dry run writes nothing");
+    done(&project, &ADD);
+    assert!(!left.exists() && other.exists());
+}

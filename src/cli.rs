@@ -189,6 +189,30 @@ enum Command {
     DemoTrainer(demo::trainer::Arguments),
 }
 
+impl Command {
+    /// Returns whether the command changes something, or says by its exit code what it found.
+    fn acts_or_judges(&self) -> bool {
+        matches!(
+            self,
+            Self::Analyze(_)
+                | Self::Begin(_)
+                | Self::Queue(_)
+                | Self::Adopt(_)
+                | Self::Doctor(_)
+                | Self::Check(_)
+                | Self::Gate(_)
+                | Self::Evaluate(_)
+                | Self::Report(_)
+                | Self::Sync(_)
+                | Self::Publish(_)
+                | Self::Tag(_)
+                | Self::Changelog(_)
+                | Self::Todo(_)
+                | Self::Hook(_)
+        )
+    }
+}
+
 /// Parses arguments, runs the command and returns the program's exit code.
 pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -219,6 +243,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 async fn run(arguments: Arguments) -> ExitCode {
     let common = arguments.common;
     let mut output = Output::standard();
+    if arguments.command.acts_or_judges() {
+        output.go_on_unread();
+    }
     let result = match arguments.command {
         Command::Watch(arguments) => watch::run(&common, &arguments, &mut output).await,
         Command::Demo(arguments) => demo::run(&arguments, &mut output).await,

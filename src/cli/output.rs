@@ -54,6 +54,8 @@ pub(super) type Outcome = Result<(), Ended>;
 /// Standard output, and whether it may be colored.
 pub(super) struct Output {
     stream: Box<dyn Write + Send>,
+    /// Whether the command goes on when nobody reads any more.
+    goes_on: bool,
     pub(super) colored: bool,
     pub(super) width: usize,
 }
@@ -63,12 +65,25 @@ impl Output {
         let is_terminal = io::stdout().is_terminal();
         let width = if is_terminal { columns() } else { usize::MAX };
         let colored = is_terminal && colors_wanted();
-        Self { stream: Box::new(io::stdout()), colored, width }
+        Self { stream: Box::new(io::stdout()), goes_on: false, colored, width }
+    }
+
+    /// Lets the command come to its end also when nobody reads any more: what it does, and its exit
+    /// code, must not depend on a `head` behind it.
+    pub(super) fn go_on_unread(&mut self) {
+        self.goes_on = true;
     }
 
     pub(super) fn text(&mut self, text: &str) -> io::Result<()> {
-        self.stream.write_all(text.as_bytes())?;
-        self.stream.flush()
+        let written = self.stream.write_all(text.as_bytes()).and_then(|()| self.stream.flush());
+        self.or_unread(written)
+    }
+
+    fn or_unread(&self, written: io::Result<()>) -> io::Result<()> {
+        written.or_else(|error| {
+            let is_unread = error.kind() == io::ErrorKind::BrokenPipe;
+            if is_unread && self.goes_on { Ok(()) } else { Err(error) }
+        })
     }
 
     pub(super) fn line(&mut self, line: &str) -> io::Result<()> {
@@ -90,9 +105,11 @@ impl Output {
     /// Prints a value as indented JSON, piece by piece: it may be large.
     pub(super) fn json(&mut self, value: &impl serde::Serialize) -> io::Result<()> {
         let mut stream = io::BufWriter::new(&mut self.stream);
-        serde_json::to_writer_pretty(&mut stream, value)?;
-        stream.write_all(b"\n")?;
-        stream.flush()
+        let printed = serde_json::to_writer_pretty(&mut stream, value).map_err(io::Error::from);
+        let written = printed.and_then(|()| stream.write_all(b"\n")).and_then(|()| stream.flush());
+        // What is left of it would be written when it is dropped.
+        drop(stream.into_parts());
+        self.or_unread(written)
     }
 
     /// Paints text with an SGR code, where that is wanted.

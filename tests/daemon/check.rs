@@ -371,6 +371,30 @@ fn a_checkout_that_git_refuses_is_not_one_without_history() {
     assert_eq!(check(&history, &[]).0, 3);
 }
 
+/// `check | head` and `begin | head` ended with 0 at the first line that nobody read: findings were
+/// none, and no training was begun.
+#[test]
+fn what_is_done_and_found_does_not_depend_on_who_reads_it() {
+    let history = History::new();
+    history.tag("v1.0");
+    let root = history.project.root();
+    let run = |arguments: &[&str]| {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = crate::support::command(arguments);
+        command.arg("--root").arg(&root).stdout(writer).status().unwrap().code().unwrap()
+    };
+    assert_eq!(run(&["check"]), 3);
+    assert_eq!(run(&["check", "--format", "json"]), 3);
+    assert_eq!(run(&["gate", "diffusion_H64L2C128D2_20260301_120000"]), 4);
+    let identity = ["user.name", "user.email"];
+    identity.iter().for_each(|name| drop(history.git(&["config", name, "a@b"])));
+    let begin = ["begin", "diffusion_H64L2C128D2", "--script", "scripts/train.sh", "--allow-dirty"];
+    assert_eq!(run(&begin), 0);
+    assert!(history.git(&["tag"]).contains("train/diffusion_H64L2C128D2_"));
+    assert!(fs::read_to_string(history.project.path(LOG)).unwrap().contains("PENDING"));
+}
+
 #[test]
 fn it_takes_no_lock_and_changes_nothing() {
     let history = History::new();

@@ -111,6 +111,21 @@ fn known<'a>(parameters: &'a [Parameter], name: &str) -> Option<&'a str> {
     found.value.as_deref().ok().filter(|value| !value.is_empty())
 }
 
+/// Returns a script's text without a byte order mark. PowerShell scripts are often written with one,
+/// and as UTF-16.
+pub fn decoded(bytes: &[u8]) -> String {
+    let units = |rest: &[u8], unit: fn([u8; 2]) -> u16| {
+        let pairs = rest.chunks_exact(2).filter_map(|pair| pair.try_into().ok());
+        String::from_utf16_lossy(&pairs.map(unit).collect::<Vec<u16>>())
+    };
+    match bytes {
+        [0xEF, 0xBB, 0xBF, rest @ ..] => String::from_utf8_lossy(rest).into_owned(),
+        [0xFF, 0xFE, rest @ ..] => units(rest, u16::from_le_bytes),
+        [0xFE, 0xFF, rest @ ..] => units(rest, u16::from_be_bytes),
+        _ => String::from_utf8_lossy(bytes).into_owned(),
+    }
+}
+
 /// Reads a launcher; by its name a PowerShell script or a shell script. `path` is relative to the
 /// root.
 pub fn launcher(source: Source<'_>) -> Launcher {

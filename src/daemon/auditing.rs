@@ -5,6 +5,7 @@ mod documents;
 mod past;
 mod runs;
 mod scripts;
+mod unlaunched;
 
 use std::path::Path;
 
@@ -31,7 +32,8 @@ pub async fn examine(settings: &Settings, ask_remote: bool) -> anyhow::Result<Au
     let own = settings.clone();
     let runs = spawn_blocking(move || runs::read(&own)).await??;
     let own = settings.clone();
-    let registered = spawn_blocking(move || scripts::read(&own)).await?;
+    let tracked = base.python_files(settings).await?;
+    let registered = spawn_blocking(move || scripts::read(&own, tracked)).await?;
     let mut facts = Facts {
         runs: runs.runs,
         registered: registered.registered,

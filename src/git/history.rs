@@ -129,8 +129,8 @@ pub async fn existing(
     Ok(found.collect())
 }
 
-/// Returns the files below a folder that commits after a tag changed and that still are there, each
-/// with the newest of these commits.
+/// Returns the files below a folder that commits after a tag changed, each with the newest of these
+/// commits. One that neither the tag nor HEAD has came and went in between, and is none of them.
 pub async fn changed_since(
     folder: &Path,
     tag: &str,
@@ -149,8 +149,12 @@ pub async fn changed_since(
         below,
     ];
     let log = output(folder, &arguments, &[], LOCAL).await?;
-    let present = ["ls-tree", "-r", "-z", "--name-only", "HEAD", "--", below];
-    let present = output(folder, &present, &[], LOCAL).await?;
+    let tag = format!("refs/tags/{tag}");
+    let mut present = Vec::new();
+    for revision in [tag.as_str(), "HEAD"] {
+        let files = ["ls-tree", "-r", "-z", "--name-only", revision, "--", below];
+        present.extend(output(folder, &files, &[], LOCAL).await?);
+    }
     let mut newest: BTreeMap<String, String> = BTreeMap::new();
     let mut commit = String::new();
     for part in records(&log, 0) {
@@ -162,6 +166,12 @@ pub async fn changed_since(
         }
     }
     Ok(records(&present, 0).filter_map(|path| newest.remove_entry(&path)).collect())
+}
+
+/// Returns the tracked files below a folder whose names fit a pattern, relative to it.
+pub async fn tracked(folder: &Path, pattern: &str) -> Result<Vec<String>, GitError> {
+    let printed = output(folder, &["ls-files", "-z", "--", pattern], &[], LOCAL).await?;
+    Ok(records(&printed, 0).filter(|path| !path.is_empty()).collect())
 }
 
 /// Returns the day on which a revision was committed, `YYYY-MM-DD`.

@@ -171,6 +171,39 @@ fn what_runs_commits_and_scripts_lack_is_found() {
 }
 
 #[test]
+fn model_code_that_was_removed_needs_an_entry_too() {
+    let history = History::new();
+    history.git(&["rm", "-q", "nn/model.py"]);
+    history.commit_all("feat(nn): without the model");
+    let (_, value) = check(&history, &[]);
+    expect(&value, &[("T5", "nn/model.py".to_owned())]);
+}
+
+/// What a registered script starts through another one was said to be launched by none, and
+/// programs in other folders were not looked for.
+#[test]
+fn programs_that_nobody_launches_are_found_in_every_folder_and_no_others() {
+    let history = History::new();
+    history.write("training/train_b.py", history::ENTRY_WITHOUT_GIT);
+    history.write("scripts/inner.sh", "python -m training.train_b --lr 1\n");
+    history.write("scripts/outer.sh", "exec bash \"$(dirname \"$0\")/inner.sh\" \"$@\"\n");
+    history.project.append_configuration(
+        "[[training_scripts]]\npath = \"scripts/outer.sh\"\nplatform = \"linux\"\nmodel = \"B\"\n",
+    );
+    history.write("tests/training/small.py", history::ENTRY_WITHOUT_GIT);
+    history.write("evaluation/glue.py", history::ENTRY_WITHOUT_GIT);
+    history.write("data/prepare.py", "if __name__ == \"__main__\":\n    tokenizer.train(x)\n");
+    let mut planted = Vec::new();
+    for path in ["experiments/train.py", "train_alone.py", "training/old/train_c.py"] {
+        history.write(path, history::ENTRY_WITHOUT_GIT);
+        planted.push(("T9", path.to_owned()));
+    }
+    history.commit_all("feat: programs");
+    let (_, value) = check(&history, &[]);
+    expect(&value, &planted);
+}
+
+#[test]
 fn a_baseline_holds_back_what_is_known_and_says_what_is_mended() {
     let history = History::new();
     history.tag("v1.0");

@@ -239,7 +239,8 @@ fn started(command: &Command, script: &Word, rest: &[Word], launching: Vec<Param
     }))
 }
 
-/// `--name value`, `--name=value` and flags; words behind a name belong to it up to the next one.
+/// `--name value`, `--name=value` and flags; words behind a name belong to it up to the next one. A
+/// short option is one, too: `Start-Process … -Wait` is no part of the value before it.
 fn parameters(words: &[Word]) -> Vec<Parameter> {
     let mut found: Vec<(String, Vec<Word>)> = Vec::new();
     for word in words {
@@ -252,15 +253,21 @@ fn parameters(words: &[Word]) -> Vec<Parameter> {
                 None => (option, Vec::new()),
             };
             found.push((name.replace('-', "_"), value));
+        } else if let Some(option) = word.text.strip_prefix('-').filter(|rest| is_name(rest)) {
+            found.push((option.to_owned(), Vec::new()));
         } else if let Some((_, values)) = found.last_mut() {
             values.push(word.clone());
         }
     }
     let whole = |values: &[Word]| {
         let values: Result<Vec<String>, String> = values.iter().map(Word::result).collect();
-        values.map(|values| values.join(" "))
+        values.map(|values| values.join(" ").trim().to_owned())
     };
     found.into_iter().map(|(name, values)| Parameter { name, value: whole(&values) }).collect()
+}
+
+fn is_name(option: &str) -> bool {
+    option.starts_with(|character: char| character.is_ascii_alphabetic())
 }
 
 fn is_launching(word: &Word) -> bool {

@@ -14,7 +14,6 @@ pub(super) fn read(source: Source<'_>) -> Vec<Command> {
         script: source.path,
         cursor: Cursor::new(source.text, LONGEST),
         variables: Variables::default(),
-        folder: String::new(),
     };
     reader.commands()
 }
@@ -23,7 +22,6 @@ struct Reader<'a> {
     script: &'a str,
     cursor: Cursor,
     variables: Variables,
-    folder: String,
 }
 
 impl Reader<'_> {
@@ -86,8 +84,9 @@ impl Reader<'_> {
         {
             words.clear();
         }
-        self.change_folder(&words);
-        Command { line, folder: self.folder.clone(), words, is_piped }
+        let folder = self.variables.folder.clone();
+        self.variables.change_folder(&words);
+        Command { line, folder, words, is_piped }
     }
 
     /// `> file` and `2>&1` are no words of the command.
@@ -99,19 +98,6 @@ impl Reader<'_> {
         self.cursor.skip_while(|character| character == '>' || character == '&');
         self.cursor.skip_blanks();
         drop(self.word());
-    }
-
-    fn change_folder(&mut self, words: &[Word]) {
-        let is_change = words.first().and_then(Word::value).is_some_and(|word| {
-            ["cd", "set-location", "push-location"].contains(&word.to_ascii_lowercase().as_str())
-        });
-        let target = words.iter().skip(1).find(|word| !word.text.starts_with('-'));
-        if let Some(folder) = target.and_then(Word::value)
-            && is_change
-            && self.variables.depth() == 0
-        {
-            self.folder = joined(&self.folder, folder);
-        }
     }
 
     /// Reads `$name = …` and `$name += …`; returns whether there was one.
@@ -325,7 +311,7 @@ impl Reader<'_> {
             "psscriptroot" => vec![Word::known(place(&above(self.script, 1)))],
             "pscommandpath" => vec![Word::known(self.script)],
             "true" | "false" | "null" => vec![Word::known(name)],
-            "pwd" => vec![Word::known(place(&self.folder))],
+            "pwd" => vec![Word::known(place(&self.variables.folder))],
             _ => match self.variables.get(&name) {
                 Some(value) => value.to_vec(),
                 None if name.starts_with("env:") => {

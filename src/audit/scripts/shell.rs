@@ -5,7 +5,7 @@ mod words;
 use super::Source;
 use super::command::Command;
 use super::cursor::Cursor;
-use super::variables::{Variables, Word, joined};
+use super::variables::{Variables, Word};
 
 /// Characters of a script that are looked at.
 const LONGEST: usize = 1 << 20;
@@ -18,7 +18,6 @@ pub(super) fn read(source: Source<'_>) -> Vec<Command> {
         script: source.path,
         cursor: Cursor::new(source.text, LONGEST),
         variables: Variables::default(),
-        folder: String::new(),
         heredocs: Vec::new(),
         subshells: 0,
     };
@@ -29,7 +28,6 @@ struct Reader<'a> {
     script: &'a str,
     cursor: Cursor,
     variables: Variables,
-    folder: String,
     /// Ends of the documents that begin on the next line.
     heredocs: Vec<String>,
     subshells: usize,
@@ -61,6 +59,8 @@ impl Reader<'_> {
     fn command(&mut self, is_piped: bool) -> Command {
         let mut words: Vec<Word> = Vec::new();
         let mut line = self.cursor.line;
+        // `python a.py)` ends the subshell that it still runs in.
+        let mut stands = (self.variables.folder.clone(), self.variables.depth());
         while let Some(character) = self.cursor.peek(0) {
             match character {
                 '\n' | ';' | '|' | '&' if !self.is_redirection() => break,
@@ -73,6 +73,7 @@ impl Reader<'_> {
                 _ => {
                     if words.is_empty() {
                         line = self.cursor.line;
+                        stands = (self.variables.folder.clone(), self.variables.depth());
                     }
                     let read = self.word();
                     let is_keyword = words.is_empty() && !read.is_quoted && self.keyword(&read);
@@ -82,10 +83,13 @@ impl Reader<'_> {
                 }
             }
         }
-        self.change_folder(&words);
+        let (folder, depth) = stands;
+        if self.variables.depth() >= depth {
+            self.variables.change_folder(&words);
+        }
         let is_declaration = words.first().and_then(Word::value).is_some_and(is_declaring);
         let words = if is_declaration { Vec::new() } else { words };
-        Command { line, folder: self.folder.clone(), words, is_piped }
+        Command { line, folder, words, is_piped }
     }
 
     /// A subshell is a block; `name()` begins a function, `a)` a branch of a case.
@@ -137,18 +141,6 @@ impl Reader<'_> {
             _ => {}
         }
         true
-    }
-
-    fn change_folder(&mut self, words: &[Word]) {
-        if words.first().and_then(Word::value) != Some("cd") {
-            return;
-        }
-        let target = words.iter().skip(1).find(|word| !word.text.starts_with('-'));
-        if let Some(folder) = target.and_then(Word::value)
-            && self.variables.depth() == 0
-        {
-            self.folder = joined(&self.folder, folder);
-        }
     }
 
     /// Reads `NAME=value`, `NAME+=value` and `NAME=(…)`; returns whether there was one.

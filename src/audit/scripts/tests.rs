@@ -104,7 +104,15 @@ fn shell_launchers_in_many_forms() {
             "training/a.py",
         ),
         ("cd \"$(dirname \"$0\")/..\"\npython ./training/a.py", "training/a.py"),
-        ("(cd sub; python a.py)", "a.py"),
+        ("(cd training; python a.py)", "training/a.py"),
+        ("( cd training && python a.py --x )\necho done", "training/a.py"),
+        ("(cd data && make)\npython training/a.py", "training/a.py"),
+        ("(cd data)\npython training/a.py", "training/a.py"),
+        ("{ cd training; python a.py; }", "training/a.py"),
+        ("pushd training > /dev/null\npython a.py\npopd", "training/a.py"),
+        ("pushd data\nmake\npopd\npython training/a.py", "training/a.py"),
+        ("if x; then cd training; python a.py; fi", "training/a.py"),
+        ("if x; then cd data; fi\npython training/a.py", "training/a.py"),
         ("run() {\n  python training/a.py \"$1\"\n}\nrun x", "training/a.py"),
         ("case $1 in\n a) python training/a.py ;;\n *) echo no ;;\nesac", "training/a.py"),
         ("cat <<EOF\npython no.py\nEOF\npython training/a.py", "training/a.py"),
@@ -189,6 +197,37 @@ fn powershell_launchers_in_many_forms() {
         let found = entry("scripts/train.ps1", text).unwrap_err();
         assert!(found.contains(reason), "{text}: {found}");
     }
+}
+
+/// Written by Windows PowerShell, whose first line is a command as likely as a comment.
+#[test]
+fn scripts_with_a_byte_order_mark_are_read() {
+    let text = "python training/a.py `\r\n  --x 1\r\n";
+    let utf_16 = |unit: fn(u16) -> [u8; 2]| {
+        let units = "\u{feff}".encode_utf16().chain(text.encode_utf16());
+        units.flat_map(unit).collect::<Vec<u8>>()
+    };
+    for bytes in [
+        text.as_bytes().to_vec(),
+        [b"\xEF\xBB\xBF", text.as_bytes()].concat(),
+        utf_16(u16::to_le_bytes),
+        utf_16(u16::to_be_bytes),
+    ] {
+        check_powershell(&super::decoded(&bytes), "training/a.py");
+    }
+    assert_eq!(super::decoded(b"\xFF\xFEa"), "", "half a character");
+}
+
+#[test]
+fn an_option_of_the_starting_program_is_no_part_of_a_value() {
+    let text = "Start-Process python -ArgumentList \"a.py\",\"--learning_rate\",\"1e-4\",\"--x\",\"-1\" \
+                -NoNewWindow -Wait";
+    let launcher = launcher(Source { path: "scripts/train.ps1", text });
+    let start = launcher.entry().unwrap();
+    assert_eq!(
+        (start.parameter("learning_rate"), start.parameter("x")),
+        (Some("1e-4"), Some("-1"))
+    );
 }
 
 #[test]

@@ -40,18 +40,26 @@ impl Word {
     }
 }
 
-/// The variables of a script at one place, in the order of its lines.
+/// The variables of a script at one place, in the order of its lines, and the folder that it stands
+/// in.
 ///
-/// What is set inside a block (a condition, a loop, a function) holds until its end; behind it the
-/// variable is unknown, unless it has the same value as before.
+/// What is set inside a block (a condition, a loop, a function, a subshell) holds until its end;
+/// behind it the variable is unknown, unless it has the same value as before, and the folder is the
+/// one from before.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
+    /// Relative to the root; empty for the root itself.
+    pub(super) folder: String,
+    /// The folders that `pushd` left.
+    left: Vec<String>,
     values: BTreeMap<String, Vec<Word>>,
     blocks: Vec<Block>,
 }
 
 #[derive(Debug, Default)]
 struct Block {
+    /// The folder before it.
+    folder: String,
     /// What the variables that were set inside held before it.
     before: BTreeMap<String, Option<Vec<Word>>>,
     /// Variables whose value behind the block depends on it.
@@ -82,8 +90,27 @@ impl Variables {
         self.blocks.len()
     }
 
+    /// Goes where `cd`, `pushd` and `popd` go, as far as reading tells it.
+    pub(super) fn change_folder(&mut self, words: &[Word]) {
+        let name = words.first().and_then(Word::value).map(str::to_ascii_lowercase);
+        let Some(name) = name else { return };
+        let target = words.iter().skip(1).find(|word| !word.text.starts_with('-'));
+        let target = target.and_then(Word::value).map(|folder| joined(&self.folder, folder));
+        match name.as_str() {
+            "cd" | "set-location" => self.folder = target.unwrap_or_else(|| self.folder.clone()),
+            "pushd" | "push-location" => {
+                self.left.push(self.folder.clone());
+                self.folder = target.unwrap_or_else(|| self.folder.clone());
+            }
+            "popd" | "pop-location" => {
+                self.folder = self.left.pop().unwrap_or_default();
+            }
+            _ => {}
+        }
+    }
+
     pub(super) fn open(&mut self) {
-        self.blocks.push(Block::default());
+        self.blocks.push(Block { folder: self.folder.clone(), ..Block::default() });
     }
 
     /// Begins another branch of the innermost block.
@@ -104,6 +131,7 @@ impl Variables {
     }
 
     fn restore(&mut self, block: &mut Block) {
+        self.folder.clone_from(&block.folder);
         for (name, before) in std::mem::take(&mut block.before) {
             if self.values.get(&name) != before.as_ref() {
                 block.differing.insert(name.clone());

@@ -44,6 +44,14 @@ impl Base {
         let day = history::day_of(root, text).await.with_context(unknown)?;
         Ok(Self { has_history, since: Since::Revision(text.to_owned()), day: day.parse().ok() })
     }
+
+    /// Returns the Python files that git tracks, none where there is no git.
+    pub(super) async fn python_files(&self, settings: &Settings) -> anyhow::Result<Vec<String>> {
+        if !self.has_history {
+            return Ok(Vec::new());
+        }
+        Ok(history::tracked(&settings.paths.root, "*.py").await?)
+    }
 }
 
 /// Reads what the rules ask of git.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::unlaunched::{self, Launched};
 use crate::audit::facts::{Records, ScriptFact};
 use crate::audit::scripts::{self, Answer, Source};
 use crate::settings::Settings;
@@ -19,24 +20,27 @@ pub(super) struct Scripts {
     pub(super) unlaunched: Vec<String>,
 }
 
-pub(super) fn read(settings: &Settings) -> Scripts {
+/// Reads them; `tracked` are the Python files that git tracks, where there is git.
+pub(super) fn read(settings: &Settings, tracked: Vec<String>) -> Scripts {
     let root = &settings.paths.root;
     let mut found = Scripts::default();
-    let mut launched = BTreeSet::new();
+    let mut launched = Launched::default();
     for script in &settings.training_scripts {
         let fact = training(settings, &script.path);
         if let Some(Ok(entry)) = &fact.entry {
-            launched.insert(entry.clone());
+            launched.entries.insert(entry.clone());
         }
+        launched.add(root, &script.path);
         found.registered.push(fact);
     }
     for script in &settings.evaluation_scripts {
         let is_there = root.join(&script.path).is_file();
         let path = script.path.clone();
+        launched.add(root, &path);
         let fact = ScriptFact { path, is_there, entry: None, records: Records::Yes };
         found.registered.push(fact);
     }
-    found.unlaunched = unlaunched(root, &launched);
+    found.unlaunched = unlaunched::unlaunched(root, &launched, tracked);
     found
 }
 
@@ -119,35 +123,7 @@ fn imported(root: &Path, entry: Source<'_>) -> Vec<(String, String)> {
     found
 }
 
-/// Python files beside those that are launched which are programs and train.
-fn unlaunched(root: &Path, launched: &BTreeSet<String>) -> Vec<String> {
-    let folders: BTreeSet<&str> =
-        launched.iter().filter_map(|entry| Some(entry.rsplit_once('/')?.0)).collect();
-    let mut found = Vec::new();
-    for folder in folders {
-        let Ok(entries) = std::fs::read_dir(root.join(folder)) else { continue };
-        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
-        let python = names.filter(|name| name.strip_suffix(".py").is_some());
-        let paths = python.map(|name| format!("{folder}/{name}"));
-        found.extend(paths.filter(|path| {
-            !launched.contains(path) && text(root, path).is_ok_and(|text| trains(&text))
-        }));
-    }
-    found.sort();
-    found
-}
-
-fn trains(text: &str) -> bool {
-    let code = text.lines().map(str::trim).filter(|line| !line.starts_with('#'));
-    let (mut is_program, mut has_training) = (false, false);
-    for line in code {
-        is_program |= line.starts_with("if __name__");
-        has_training |= line.contains(".train(");
-    }
-    is_program && has_training
-}
-
-fn text(root: &Path, path: &str) -> Result<String, String> {
+pub(super) fn text(root: &Path, path: &str) -> Result<String, String> {
     let file = root.join(path);
     let refused = |error: std::io::Error| format!("`{path}` cannot be read: {error}");
     let length = std::fs::metadata(&file).map_err(refused)?.len();
@@ -155,5 +131,5 @@ fn text(root: &Path, path: &str) -> Result<String, String> {
         return Err(format!("`{path}` is larger than {} MiB", LONGEST >> 20));
     }
     let bytes = std::fs::read(&file).map_err(refused)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
+    Ok(scripts::decoded(&bytes))
 }

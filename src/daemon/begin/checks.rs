@@ -179,7 +179,7 @@ fn look_at_program(root: &Path, settings: &Settings, checked: &mut Checked) {
     let script = checked.script.clone();
     let read = |path: &str| {
         let bytes = reading::bytes(&root.join(path)).ok()?;
-        Some(String::from_utf8_lossy(&bytes).into_owned())
+        Some(scripts::decoded(&bytes))
     };
     let Some(text) = read(&script) else {
         checked.warnings.push(format!("`{script}` cannot be read: what it starts is not known"));

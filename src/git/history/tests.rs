@@ -100,6 +100,7 @@ async fn many_hashes_are_asked_at_once_and_each_gets_its_own_answer() {
 async fn what_changed_since_a_tag_names_the_newest_commit_of_each_file() {
     let repository = Repository::new();
     repository.commit("nn/a b.py", "feat: 1");
+    repository.commit("nn/old.py", "feat: 1b");
     repository.git(&["tag", "-a", "arch/x", "-m", "x"]);
     repository.commit("nn/ü.py", "feat: 2");
     repository.commit("nn/gone.py", "feat: 3");
@@ -107,9 +108,11 @@ async fn what_changed_since_a_tag_names_the_newest_commit_of_each_file() {
     repository.git(&["rm", "-q", "nn/gone.py"]);
     repository.commit("docs/x.md", "docs: 5");
     let newest = repository.commit("nn/ü.py", "feat: 6");
+    repository.git(&["rm", "-q", "nn/old.py"]);
+    let removed = repository.commit("docs/y.md", "feat: 7");
     let found = changed_since(repository.path(), "arch/x", "nn").await.unwrap();
-    let expected =
-        [("nn/a b.py", changed), ("nn/ü.py", newest)].map(|(path, hash)| (path.to_owned(), hash));
+    let expected = [("nn/a b.py", changed), ("nn/old.py", removed), ("nn/ü.py", newest)]
+        .map(|(path, hash)| (path.to_owned(), hash));
     assert_eq!(found, BTreeMap::from(expected));
 }
 

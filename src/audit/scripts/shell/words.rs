@@ -138,7 +138,7 @@ impl Reader<'_> {
     fn variable(&self, name: &str) -> Vec<Word> {
         match self.variables.get(name) {
             Some(value) => value.to_vec(),
-            None if name == "PWD" => vec![Word::known(folder_name(&self.folder))],
+            None if name == "PWD" => vec![Word::known(folder_name(&self.variables.folder))],
             None => vec![Word::unknown(format!("`{name}` comes from the environment"))],
         }
     }
@@ -152,7 +152,7 @@ impl Reader<'_> {
             return Word::known(folder_name(&above(self.script, levels)));
         }
         match inner.trim() {
-            "pwd" => Word::known(folder_name(&self.folder)),
+            "pwd" => Word::known(folder_name(&self.variables.folder)),
             "git rev-parse --show-toplevel" => Word::known("."),
             other => Word::unknown(format!("it is the output of `{other}`")),
         }

@@ -7,6 +7,7 @@
 
 mod paths;
 mod rules;
+mod troubles;
 mod words;
 
 pub mod begin;

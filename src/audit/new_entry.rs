@@ -71,6 +71,9 @@ pub fn add(file: Option<&[u8]>, entry: &NewEntry) -> Result<Added, String> {
     if entry.title.trim().is_empty() || entry.title.contains(['\n', '\r']) {
         return Err("give a title of one line".to_owned());
     }
+    if entry.why.trim().is_empty() {
+        return Err("say why: the reason is empty".to_owned());
+    }
     let file = file.unwrap_or(BEGINNING.as_bytes());
     outline::check_editable(file).map_err(|held| held.to_string())?;
     let before = changelog::read(file);

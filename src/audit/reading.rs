@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::document::inventory::{self, Inventory, SeenRow};
 use crate::model::ids::RunId;
+use crate::model::measurement::Gate;
 use crate::model::observation::{HeaderNames, RunColumn};
 
 use super::changelog::{self, Changelog};
 use super::conventions::{TagName, read_tag};
-use super::facts::{Documents, TextFile};
+use super::facts::{Documents, Facts, TextFile};
 use super::paths::{self, Target};
 use super::todos::{self, Todos};
+use super::troubles;
 use crate::settings::TagForms;
 
 /// A document with what it names.
@@ -41,6 +43,8 @@ pub struct Reading {
     pub(super) tasks: Todos,
     /// The run reports.
     pub reports: Vec<Page>,
+    /// Runs of which the log says that they failed or collapsed, and what it says.
+    troubles: BTreeMap<RunId, String>,
     /// The forms of tags.
     forms: TagForms,
 }
@@ -57,8 +61,13 @@ pub struct Questions {
 /// A name in a document, and the line where it stands first.
 pub(super) type Named = BTreeMap<String, usize>;
 
-/// Reads the documents.
-pub fn read(documents: &Documents, headers: &HeaderNames, forms: &TagForms) -> Reading {
+/// Reads the documents; the gates tell from a row's rank whether its run collapsed.
+pub fn read(
+    documents: &Documents,
+    headers: &HeaderNames,
+    forms: &TagForms,
+    gates: &[Gate],
+) -> Reading {
     let page = |file: &TextFile| Page {
         path: file.path.clone(),
         inventory: inventory::inventory(&file.bytes),
@@ -69,9 +78,11 @@ pub fn read(documents: &Documents, headers: &HeaderNames, forms: &TagForms) -> R
         text.lines().map(str::to_owned).collect()
     };
     let tasks = documents.todos.as_ref().map(|file| todos::read(&file.bytes));
+    let rows = log.map(|log| inventory::run_rows(&log.bytes, headers)).unwrap_or_default();
     Reading {
         log: log.map(page),
-        rows: log.map(|log| inventory::run_rows(&log.bytes, headers)).unwrap_or_default(),
+        troubles: log.map(|log| troubles::read(&log.bytes, &rows, gates)).unwrap_or_default(),
+        rows,
         changelog: changelog.map(page),
         entries: changelog.map(|file| changelog::read(&file.bytes)).unwrap_or_default(),
         changelog_lines: changelog.map(lines).unwrap_or_default(),
@@ -87,6 +98,13 @@ impl Reading {
     pub(super) fn pages(&self) -> impl Iterator<Item = &Page> {
         let single = [&self.log, &self.changelog, &self.todos];
         single.into_iter().flatten().chain(&self.reports)
+    }
+
+    /// Returns why a reader will want a report of a run: it failed, or collapsed, as the journal
+    /// knows or the log says.
+    pub(super) fn trouble<'a>(&'a self, facts: &'a Facts, run: &RunId) -> Option<&'a str> {
+        let known = facts.runs.get(run).and_then(|fact| fact.trouble.as_deref());
+        known.or_else(|| self.troubles.get(run).map(String::as_str))
     }
 
     /// Returns whether a run has a row.
@@ -154,7 +172,9 @@ impl Reading {
 
     /// Returns whether a text in a document names a tag: it has a form, and is no path of a file.
     fn is_tag(&self, text: &str) -> bool {
-        let is_plain = !text.contains(['<', '>', '{', '}', '*', '…', '\\', '(', ')', '$', ' ']);
+        // Two dots stand for what was left out, or between two revisions; no tag has them.
+        let is_plain = !text.contains(['<', '>', '{', '}', '*', '…', '\\', '(', ')', '$', ' '])
+            && !text.contains("..");
         let last = text.rsplit('/').next().unwrap_or_default();
         let is_file = last.rsplit_once('.').is_some_and(|(_, end)| {
             (1..=5).contains(&end.len()) && end.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -214,13 +234,15 @@ mod tests {
     fn names_of_tags_are_told_from_paths_and_hashes_from_words() {
         let settings = crate::settings::defaults(std::path::Path::new("/x"));
         let documents = Documents::default();
-        let reading = read(&documents, &HeaderNames::new(), &settings.discipline.tags);
+        let reading = read(&documents, &HeaderNames::new(), &settings.discipline.tags, &[]);
         for (text, expected) in [
             ("arch/v1.2", true),
             ("arch/encoder.py", false),
             ("train/<run>_20260223", false),
             ("arch/{feature}", false),
             ("arch/*", false),
+            ("arch/...", false),
+            ("arch/a..arch/b", false),
             ("arch/", false),
             ("train/a_20260223", true),
             ("train/a", false),

@@ -9,6 +9,7 @@ use crate::model::observation::{HeaderNames, RunColumn};
 use super::columns;
 use super::escape;
 use super::markdown::{self, Blocks, Kind, Line, Lines};
+use super::observations;
 use super::run_row;
 use super::table;
 
@@ -112,6 +113,32 @@ pub fn run_rows(file: &[u8], headers: &HeaderNames) -> Vec<SeenRow> {
     }
     rows.sort_by_key(|row| row.line);
     rows
+}
+
+/// Reads which checkpoints failed, from the tables of observations: the run and the checkpoint's
+/// name, in their order.
+pub fn failed_observations(file: &[u8]) -> Vec<(RunId, String)> {
+    let mut failed = Vec::new();
+    for table in markdown::tables(file).filter(|table| observations::is_ours(file, table)) {
+        let columns: Vec<String> = table.columns(file).collect();
+        let place = |name: &str| columns.iter().position(|column| column == name);
+        let (Some(run), Some(checkpoint), Some(verdict)) =
+            (place("Run ID"), place("Checkpoint"), place("Verdict"))
+        else {
+            continue;
+        };
+        for line in table.rows(file) {
+            let cells = table::cells(file, line).map(|cell| table::trimmed(file, &cell));
+            let cells: Vec<String> = cells.map(escape::reading).collect();
+            let cell = |at: usize| cells.get(at).map_or("", String::as_str);
+            if cell(verdict) == "fail"
+                && let Some(run) = run_row::run_ids(cell(run)).next()
+            {
+                failed.push((run, cell(checkpoint).to_owned()));
+            }
+        }
+    }
+    failed
 }
 
 fn seen_row(
@@ -333,6 +360,21 @@ mod tests {
         assert_eq!(first.cell(RunColumn::GlueScores).unwrap().text, "x|y");
         assert_eq!((rows[1].run.clone(), rows[1].name.as_str()), (None, "old model"));
         assert!(rows[1].cells.len() == 5 && rows[1].cells[4].is_empty);
+    }
+
+    #[test]
+    fn failed_checkpoints_are_read_from_every_machine_s_table() {
+        let table = |heading: &str, verdict: &str| {
+            format!(
+                "## Checkpoint Observations{heading}\n\n\
+                 | Time | Run ID | Checkpoint | Eff. Rank | Verdict | Note |\n|---|---|---|---|---|---|\n\
+                 | 2026-02-25 14:03:07 +01:00 | `a_20260101_000000` | `checkpoint-5` | 4.1 | {verdict} | |\n\n"
+            )
+        };
+        let text = table("", "pass") + &table(": Odin", "**fail**") + &table(": Thor", "fail");
+        let failed = failed_observations(text.as_bytes());
+        let one = (RunId::new("a_20260101_000000"), "checkpoint-5".to_owned());
+        assert_eq!(failed, [one.clone(), one]);
     }
 
     proptest::proptest! {

@@ -170,6 +170,65 @@ fn what_runs_commits_and_scripts_lack_is_found() {
     assert_eq!(exit, 3);
 }
 
+/// Tells of a run what the log alone may say: there is no journal here, as in every clone.
+fn conclude(history: &History, number: usize, rank: &str, conclusion: &str) -> String {
+    fs::remove_file(history.project.path(&report(number))).unwrap();
+    let cells = format!(
+        "1.{number:02} | **20.1 / 128** | **MRPC:** 80.{number}% | 0.5 | [W&B](https://wandb.ai/e/MrCogito/runs/{})",
+        run(number)
+    );
+    let told =
+        cells.replace("**20.1 / 128**", rank).replace(&format!("**MRPC:** 80.{number}%"), "--");
+    history.replace(LOG, &cells, &told);
+    history.replace(
+        LOG,
+        &format!("Good. [Report](run_reports/{}_report.md)", run(number)),
+        conclusion,
+    );
+    history.row(number)
+}
+
+/// Without a journal such runs had no report and were not missed, and scores were asked of models
+/// that no evaluation takes.
+#[test]
+fn a_run_whose_row_tells_of_trouble_needs_a_report_and_no_scores() {
+    let history = History::new();
+    let mut planted = Vec::new();
+    planted.push(("T4", conclude(&history, 3, "**4.1 / 128** (3.2%)", "Worth a look.")));
+    planted.push((
+        "T4",
+        conclude(&history, 5, "20.1 / 128", "**FAILED: out of memory at step 300.**"),
+    ));
+    planted.push(("T4", conclude(&history, 7, "20.1 / 128", "Odd.")));
+    history.append(
+        LOG,
+        &format!(
+            "\n## Checkpoint Observations\n\n| Time | Run ID | Checkpoint | Eff. Rank | Mean sim. | Max \
+             sim. | Eval loss | Verdict | Note |\n|---|---|---|---|---|---|---|---|---|\n\
+             | 2026-03-01 14:03:07 +01:00 | `{}` | `checkpoint-5000` | 4.1 / 128 (3.2%) | 0.187 | \
+             1.000 | 1.433 | **fail** | effective-rank |\n",
+            run(7)
+        ),
+    );
+    let (exit, value) = check(&history, &[]);
+    expect(&value, &planted);
+    assert_eq!(exit, 3);
+    assert!(
+        value["findings"][0]["sentence"].as_str().unwrap().contains("rank of 4.1"),
+        "{value:#}"
+    );
+}
+
+/// A row was every tag's that would have fit its run, whatever its cell named.
+#[test]
+fn a_row_that_names_another_tag_leaves_its_own_without_one() {
+    let history = History::new();
+    history.replace(LOG, &format!("`{}`", day_tag(3)), &format!("`{}`", day_tag(4)));
+    history.tag(&format!("{}-2", day_tag(9)));
+    let (_, value) = check(&history, &[]);
+    expect(&value, &[("T2", day_tag(3)), ("T2", format!("{}-2", day_tag(9)))]);
+}
+
 #[test]
 fn model_code_that_was_removed_needs_an_entry_too() {
     let history = History::new();
@@ -177,6 +236,19 @@ fn model_code_that_was_removed_needs_an_entry_too() {
     history.commit_all("feat(nn): without the model");
     let (_, value) = check(&history, &[]);
     expect(&value, &[("T5", "nn/model.py".to_owned())]);
+}
+
+/// Read as UTF-8 such a document has no rows, and everything would be a finding.
+#[test]
+fn a_document_in_another_encoding_is_refused() {
+    let history = History::new();
+    let text = fs::read_to_string(history.project.log_path()).unwrap();
+    let bytes: Vec<u8> =
+        "\u{feff}".encode_utf16().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    fs::write(history.project.log_path(), bytes).unwrap();
+    let refused = history.project.run(&["check"]);
+    assert_eq!((code(&refused), out(&refused).as_str()), (1, ""));
+    assert!(err(&refused).contains("is UTF-16: save it as UTF-8"), "{}", err(&refused));
 }
 
 /// What a registered script starts through another one was said to be launched by none, and

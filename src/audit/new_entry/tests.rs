@@ -128,6 +128,7 @@ fn what_would_not_be_read_as_an_entry_is_refused() {
         (None, NewEntry { title: "two\nlines".to_owned(), ..entry() }),
         (None, NewEntry { why: "x\n## [2026-01-01] — y".to_owned(), ..entry() }),
         (None, NewEntry { why: "x\n```\ny".to_owned(), ..entry() }),
+        (None, NewEntry { why: " \n".to_owned(), ..entry() }),
         (Some("# C\n\n```\nopen"), entry()),
         (Some("<<<<<<< HEAD\n"), entry()),
         (Some("\u{feff}# C\n\n<!-- open"), entry()),

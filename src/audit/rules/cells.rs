@@ -17,7 +17,7 @@ pub(super) fn examine(reading: &Reading, facts: &Facts, audit: &mut Audit) {
         if !is_finished(facts, row) {
             continue;
         }
-        let has_trouble = facts.runs.get(run).is_some_and(|fact| fact.trouble.is_some());
+        let has_trouble = reading.trouble(facts, run).is_some();
         let empty = row.cells.iter().filter(|cell| cell.is_empty && is_wanted(cell, has_trouble));
         let headers: Vec<&str> = empty.map(|cell| cell.header.as_str()).collect();
         if headers.is_empty() {

@@ -70,7 +70,7 @@ fn broken(page: &Page, target: &str, facts: &Facts, anchors: &Anchors<'_>) -> Op
 /// A run that failed, collapsed or was evaluated is worth a report.
 fn row_without_report(reading: &Reading, facts: &Facts, row: &SeenRow, audit: &mut Audit) {
     let (Some(log), Some(run)) = (&reading.log, &row.run) else { return };
-    let trouble = facts.runs.get(run).and_then(|fact| fact.trouble.clone());
+    let trouble = reading.trouble(facts, run).map(str::to_owned);
     let is_evaluated = || row.cells.iter().any(|cell| is_score(&cell.header) && !cell.is_empty);
     let why = trouble.or_else(|| is_evaluated().then(|| "was evaluated".to_owned()));
     let Some(why) = why.filter(|_| !is_pending(row) && facts.audits(run)) else { return };
@@ -89,7 +89,9 @@ fn row_without_report(reading: &Reading, facts: &Facts, row: &SeenRow, audit: &m
 /// Runs without a row; the others were asked at their rows.
 fn runs_without_report(reading: &Reading, facts: &Facts, audit: &mut Audit) {
     for (run, fact) in facts.runs.iter().filter(|(run, _)| facts.audits(run)) {
-        let (Some(folder), Some(why)) = (&fact.folder, &fact.trouble) else { continue };
+        let (Some(folder), Some(why)) = (&fact.folder, reading.trouble(facts, run)) else {
+            continue;
+        };
         if !reading.has_row(run) && !has_report(reading, run) {
             add_missing_report(run, why, Place::whole(folder), audit);
         }

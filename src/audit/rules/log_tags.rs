@@ -16,7 +16,7 @@ const KIND: (Code, Severity) = (Code::T2, Severity::Warning);
 
 pub(super) fn examine(reading: &Reading, facts: &Facts, audit: &mut Audit) {
     let tags = facts.history.iter().flat_map(|history| &history.audited_tags);
-    let rows = Rows::of(reading);
+    let rows = Rows::of(reading, facts);
     let in_changelog = reading.changelog.as_ref().map(|page| (page, reading.tags_of(page)));
     for name in tags {
         let Some(tag) = reading.tag(name) else { continue };
@@ -44,14 +44,24 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn of(reading: &'a Reading) -> Self {
+    fn of(reading: &'a Reading, facts: &Facts) -> Self {
         let mut runs: BTreeMap<&str, Vec<&RunId>> = BTreeMap::new();
-        for run in reading.rows.iter().filter_map(|row| row.run.as_ref()) {
+        let open = reading.rows.iter().filter(|row| !names_training(reading, facts, row));
+        for run in open.filter_map(|row| row.run.as_ref()) {
             runs.entry(run.base()).or_default().push(run);
             runs.entry(run.as_str()).or_default().push(run);
         }
         Self { words: reading.rows.iter().flat_map(words_of_tag_cell).collect(), runs }
     }
+}
+
+/// A row that names the tag of a training is no other tag's row, even of one that would fit its run:
+/// a second start of the day, or a cell that was copied from another row.
+fn names_training(reading: &Reading, facts: &Facts, row: &SeenRow) -> bool {
+    let history = facts.history.as_ref();
+    let exists = |tag: &str| history.is_some_and(|history| history.tags.contains(tag));
+    words_of_tag_cell(row)
+        .any(|word| exists(word) && reading.tag(word).is_some_and(|tag| tag.kind == TagKind::Train))
 }
 
 /// The tags of trainings by the name of what was trained.

@@ -35,7 +35,8 @@ pub(super) fn read(settings: &Settings) -> anyhow::Result<Reading> {
         todos: text(&discipline.todos)?,
         reports: found,
     };
-    Ok(reading::read(&documents, &settings.log.headers, &discipline.tags))
+    let headers = &settings.log.headers;
+    Ok(reading::read(&documents, headers, &discipline.tags, &settings.gates))
 }
 
 /// Says which documents are not there.
@@ -58,7 +59,11 @@ fn text_file(root: &Path, path: &Path) -> anyhow::Result<Option<TextFile>> {
     if !path.exists() {
         return Ok(None);
     }
-    Ok(Some(TextFile { path: relative(root, path), bytes: files::bytes(path)? }))
+    let file = TextFile { path: relative(root, path), bytes: files::bytes(path)? };
+    // Every other line of it would be a finding.
+    let is_utf_16 = file.bytes.starts_with(b"\xFF\xFE") || file.bytes.starts_with(b"\xFE\xFF");
+    anyhow::ensure!(!is_utf_16, "`{}` is UTF-16: save it as UTF-8", file.path);
+    Ok(Some(file))
 }
 
 fn reports(root: &Path, folder: &Path) -> anyhow::Result<Vec<TextFile>> {

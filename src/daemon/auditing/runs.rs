@@ -28,7 +28,9 @@ pub(super) fn read(settings: &Settings) -> anyhow::Result<Runs> {
     match reading::memory(&settings.paths.state)? {
         Some(memory) => in_journal(&memory, &mut found.runs),
         None => found.unknown.push(
-            "there is no journal yet, so which runs failed or collapsed is not known".to_owned(),
+            "there is no journal yet, so which runs failed or collapsed is known only as far as the \
+             log says it"
+                .to_owned(),
         ),
     }
     named_by_folders(&settings.paths.run_logs, settings, &mut found.runs);

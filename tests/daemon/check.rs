@@ -193,13 +193,11 @@ fn conclude(history: &History, number: usize, rank: &str, conclusion: &str) -> S
 #[test]
 fn a_run_whose_row_tells_of_trouble_needs_a_report_and_no_scores() {
     let history = History::new();
-    let mut planted = Vec::new();
-    planted.push(("T4", conclude(&history, 3, "**4.1 / 128** (3.2%)", "Worth a look.")));
-    planted.push((
-        "T4",
-        conclude(&history, 5, "20.1 / 128", "**FAILED: out of memory at step 300.**"),
-    ));
-    planted.push(("T4", conclude(&history, 7, "20.1 / 128", "Odd.")));
+    let planted = [
+        ("T4", conclude(&history, 3, "**4.1 / 128** (3.2%)", "Worth a look.")),
+        ("T4", conclude(&history, 5, "20.1 / 128", "**FAILED: out of memory at step 300.**")),
+        ("T4", conclude(&history, 7, "20.1 / 128", "Odd.")),
+    ];
     history.append(
         LOG,
         &format!(
@@ -492,8 +490,9 @@ fn what_is_done_and_found_does_not_depend_on_who_reads_it() {
     assert_eq!(run(&["check"]), 3);
     assert_eq!(run(&["check", "--format", "json"]), 3);
     assert_eq!(run(&["gate", "diffusion_H64L2C128D2_20260301_120000"]), 4);
-    let identity = ["user.name", "user.email"];
-    identity.iter().for_each(|name| drop(history.git(&["config", name, "a@b"])));
+    for name in ["user.name", "user.email"] {
+        history.git(&["config", name, "a@b"]);
+    }
     let begin = ["begin", "diffusion_H64L2C128D2", "--script", "scripts/train.sh", "--allow-dirty"];
     assert_eq!(run(&begin), 0);
     assert!(history.git(&["tag"]).contains("train/diffusion_H64L2C128D2_"));

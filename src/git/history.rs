@@ -5,12 +5,10 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use super::command::{GitError, output};
+use super::command::{Call, GitError, output};
 
-/// Ten thousand commits take a tenth of a second; a cold disk takes longer.
-const LOCAL: Duration = Duration::from_mins(1);
-/// A remote that does not answer is away.
-const REMOTE: Duration = Duration::from_secs(30);
+/// A remote that does not say its tags by then is away.
+const ANSWER: Duration = Duration::from_secs(30);
 
 /// A commit.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,12 +51,13 @@ pub enum Since {
 /// Git itself gives no answer, or refuses to look at what is there: a checkout of another user is
 /// none without history.
 pub async fn has_history(folder: &Path) -> Result<bool, GitError> {
-    match output(folder, &["rev-parse", "--git-dir"], &[], LOCAL).await {
+    match output(folder, Call::local(&["rev-parse", "--git-dir"])).await {
         Ok(_) => {}
         Err(error) if error.is_no_repository() => return Ok(false),
         Err(error) => return Err(error),
     }
-    match output(folder, &["rev-parse", "--verify", "--quiet", "HEAD^{commit}"], &[], LOCAL).await {
+    match output(folder, Call::local(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"])).await
+    {
         Ok(_) => Ok(true),
         Err(GitError::Failed { .. }) => Ok(false),
         Err(error) => Err(error),
@@ -67,7 +66,7 @@ pub async fn has_history(folder: &Path) -> Result<bool, GitError> {
 
 /// Returns whether old commits were left out when the repository was cloned.
 pub async fn is_shallow(folder: &Path) -> Result<bool, GitError> {
-    let printed = output(folder, &["rev-parse", "--is-shallow-repository"], &[], LOCAL).await?;
+    let printed = output(folder, Call::local(&["rev-parse", "--is-shallow-repository"])).await?;
     Ok(printed.trim_ascii() == b"true")
 }
 
@@ -87,7 +86,7 @@ pub async fn commits(folder: &Path, since: &Since) -> Result<Vec<Commit>, GitErr
         }
     }
     arguments.push("--");
-    let printed = output(folder, &arguments, &[], LOCAL).await?;
+    let printed = output(folder, Call::local(&arguments)).await?;
     Ok(records(&printed, 0).filter_map(|record| commit(&record)).collect())
 }
 
@@ -100,7 +99,7 @@ pub async fn tags(folder: &Path, since: &Since) -> Result<Vec<Tag>, GitError> {
         arguments.extend(["--no-merged", revision]);
     }
     arguments.push("refs/tags");
-    let printed = output(folder, &arguments, &[], LOCAL).await?;
+    let printed = output(folder, Call::local(&arguments)).await?;
     let tags = records(&printed, b'\n').filter_map(|record| tag(&record));
     Ok(tags.filter(|tag| !matches!(since, Since::Time(time) if tag.created < *time)).collect())
 }
@@ -121,7 +120,7 @@ pub async fn existing(
         input.push_str("^{commit}\n");
     }
     let arguments = ["cat-file", "--batch-check=%(objecttype) %(objectname)"];
-    let printed = output(folder, &arguments, input.as_bytes(), LOCAL).await?;
+    let printed = output(folder, Call::local(&arguments).reads(input.as_bytes())).await?;
     let answers = String::from_utf8_lossy(&printed);
     let found = revisions.iter().zip(answers.lines()).filter_map(|(revision, answer)| {
         Some((revision.clone(), answer.strip_prefix("commit ")?.to_owned()))
@@ -148,12 +147,12 @@ pub async fn changed_since(
         "--",
         below,
     ];
-    let log = output(folder, &arguments, &[], LOCAL).await?;
+    let log = output(folder, Call::local(&arguments)).await?;
     let tag = format!("refs/tags/{tag}");
     let mut present = Vec::new();
     for revision in [tag.as_str(), "HEAD"] {
         let files = ["ls-tree", "-r", "-z", "--name-only", revision, "--", below];
-        present.extend(output(folder, &files, &[], LOCAL).await?);
+        present.extend(output(folder, Call::local(&files)).await?);
     }
     let mut newest: BTreeMap<String, String> = BTreeMap::new();
     let mut commit = String::new();
@@ -170,7 +169,7 @@ pub async fn changed_since(
 
 /// Returns the tracked files below a folder whose names fit a pattern, relative to it.
 pub async fn tracked(folder: &Path, pattern: &str) -> Result<Vec<String>, GitError> {
-    let printed = output(folder, &["ls-files", "-z", "--", pattern], &[], LOCAL).await?;
+    let printed = output(folder, Call::local(&["ls-files", "-z", "--", pattern])).await?;
     Ok(records(&printed, 0).filter(|path| !path.is_empty()).collect())
 }
 
@@ -181,18 +180,18 @@ pub async fn tracked(folder: &Path, pattern: &str) -> Result<Vec<String>, GitErr
 pub async fn day_of(folder: &Path, revision: &str) -> Result<String, GitError> {
     let revision = format!("{revision}^{{commit}}");
     let arguments = ["show", "-s", "--format=%cs", "--end-of-options", &revision];
-    let printed = output(folder, &arguments, &[], LOCAL).await?;
+    let printed = output(folder, Call::local(&arguments)).await?;
     Ok(String::from_utf8_lossy(&printed).trim().to_owned())
 }
 
 /// Returns the remote that tags are pushed to: that of the current branch, else `origin`, else the
 /// only one.
 pub async fn remote(folder: &Path) -> Result<Option<String>, GitError> {
-    let printed = output(folder, &["remote"], &[], LOCAL).await?;
+    let printed = output(folder, Call::local(&["remote"])).await?;
     let text = String::from_utf8_lossy(&printed);
     let names: Vec<&str> = text.lines().collect();
     let upstream = ["for-each-ref", "--format=%(HEAD)%(upstream:remotename)", "refs/heads"];
-    let upstream = output(folder, &upstream, &[], LOCAL).await?;
+    let upstream = output(folder, Call::local(&upstream)).await?;
     let upstream = String::from_utf8_lossy(&upstream);
     let of_branch = upstream.lines().find_map(|line| line.strip_prefix('*'));
     let known = |name: &&str| names.contains(name);
@@ -204,7 +203,7 @@ pub async fn remote(folder: &Path) -> Result<Option<String>, GitError> {
 /// Returns the names of a remote's tags.
 pub async fn remote_tags(folder: &Path, remote: &str) -> Result<Vec<String>, GitError> {
     let arguments = ["ls-remote", "--tags", "--refs", "--quiet", "--", remote];
-    let printed = output(folder, &arguments, &[], REMOTE).await?;
+    let printed = output(folder, Call::remote(&arguments).within(ANSWER)).await?;
     let text = String::from_utf8_lossy(&printed);
     let names = text.lines().filter_map(|line| line.split_once("\trefs/tags/"));
     Ok(names.map(|(_, name)| name.to_owned()).collect())
@@ -213,7 +212,7 @@ pub async fn remote_tags(folder: &Path, remote: &str) -> Result<Vec<String>, Git
 /// Returns how git merges a file, `unspecified` where no attribute says so.
 pub async fn merge_attribute(folder: &Path, path: &str) -> Result<String, GitError> {
     let arguments = ["check-attr", "-z", "merge", "--", path];
-    let printed = output(folder, &arguments, &[], LOCAL).await?;
+    let printed = output(folder, Call::local(&arguments)).await?;
     Ok(records(&printed, 0).nth(2).unwrap_or_default())
 }
 

@@ -2,17 +2,11 @@
 //! before: where the checkout stands, what is changed in it, and where its hooks lie.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use jiff::civil::Date;
 
-use super::command::{GitError, output};
+use super::command::{Call, GitError, output};
 use super::history;
-
-/// How long git may take with what lies on this machine. Signing may ask a person.
-const LOCAL: Duration = Duration::from_secs(30);
-/// How long a push of one tag may take.
-const PUSH: Duration = Duration::from_mins(1);
 
 /// A commit that somebody names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,7 +39,7 @@ pub async fn commit(folder: &Path, revision: &str) -> Result<Option<NamedCommit>
     let found = history::existing(folder, &revisions).await?;
     let Some(hash) = found.get(revision) else { return Ok(None) };
     let arguments = ["log", "-1", "--format=%h %cs", hash.as_str(), "--"];
-    let printed = output(folder, &arguments, &[], LOCAL).await?;
+    let printed = output(folder, Call::local(&arguments)).await?;
     let text = String::from_utf8_lossy(&printed);
     let (short, day) = text.trim().split_once(' ').unwrap_or_default();
     let day = day.parse().map_err(|_| GitError::Failed {
@@ -63,7 +57,7 @@ pub async fn tagged(folder: &Path, tag: &str) -> Result<Option<NamedCommit>, Git
 /// Returns the tracked files that are not as HEAD has them, relative to the top folder.
 pub async fn changed(folder: &Path) -> Result<Vec<String>, GitError> {
     let arguments = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=no"];
-    let printed = output(folder, &arguments, &[], LOCAL).await?;
+    let printed = output(folder, Call::local(&arguments)).await?;
     let names = printed.split(|byte| *byte == 0).filter_map(|record| record.get(3..));
     Ok(names.map(|name| String::from_utf8_lossy(name).into_owned()).collect())
 }
@@ -79,14 +73,14 @@ pub async fn make_tag(
     message: &str,
 ) -> Result<(), GitError> {
     let arguments = ["tag", "--annotate", "--file=-", "--", tag, commit];
-    output(folder, &arguments, message.as_bytes(), LOCAL).await.map(drop)
+    output(folder, Call::local(&arguments).reads(message.as_bytes()).in_front()).await.map(drop)
 }
 
 /// Pushes one tag to a remote, and nothing else.
 pub async fn push_tag(folder: &Path, remote: &str, tag: &str) -> Result<(), GitError> {
     let reference = format!("refs/tags/{tag}");
     let arguments = ["push", "--no-follow-tags", "--", remote, reference.as_str()];
-    output(folder, &arguments, &[], PUSH).await.map(drop)
+    output(folder, Call::remote(&arguments).in_front()).await.map(drop)
 }
 
 /// Returns where the checkout that holds a folder keeps what.
@@ -101,7 +95,7 @@ pub async fn layout(folder: &Path) -> Result<Layout, GitError> {
 async fn path(folder: &Path, question: &[&str]) -> Result<PathBuf, GitError> {
     use std::os::unix::ffi::OsStrExt as _;
     let arguments = [&["rev-parse"], question].concat();
-    let printed = output(folder, &arguments, &[], LOCAL).await?;
+    let printed = output(folder, Call::local(&arguments)).await?;
     let printed = printed.strip_suffix(b"\n").unwrap_or(&printed);
     Ok(PathBuf::from(std::ffi::OsStr::from_bytes(printed)))
 }

@@ -2,12 +2,8 @@
 //! tags there are.
 
 use std::path::Path;
-use std::time::Duration;
 
-use super::command::{GitError, output};
-
-/// How long git may take with what lies on this machine.
-const LOCAL: Duration = Duration::from_secs(30);
+use super::command::{Call, GitError, output};
 
 /// A tag, and the commit that it leads to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +18,7 @@ pub struct NamedTag {
 /// name. A folder of which nothing is tracked stands for all that it holds.
 pub async fn changes(folder: &Path) -> Result<Vec<(bool, String)>, GitError> {
     let arguments = ["status", "--porcelain", "-z", "--no-renames", "--untracked-files=normal"];
-    let printed = output(folder, &arguments, &[], LOCAL).await?;
+    let printed = output(folder, Call::local(&arguments)).await?;
     let records = printed.split(|byte| *byte == 0).filter_map(|record| {
         let name = String::from_utf8_lossy(record.get(3..)?).into_owned();
         Some((!record.starts_with(b"??"), name))
@@ -33,13 +29,13 @@ pub async fn changes(folder: &Path) -> Result<Vec<(bool, String)>, GitError> {
 /// Returns a file as HEAD has it; its path is relative to the top folder.
 pub async fn committed(folder: &Path, path: &str) -> Result<Vec<u8>, GitError> {
     let object = format!("HEAD:{path}");
-    output(folder, &["cat-file", "blob", object.as_str()], &[], LOCAL).await
+    output(folder, Call::local(&["cat-file", "blob", object.as_str()])).await
 }
 
 /// Returns all tags.
 pub async fn tags(folder: &Path) -> Result<Vec<NamedTag>, GitError> {
     let format = "--format=%(refname:strip=2) %(objectname) %(*objectname)";
-    let printed = output(folder, &["for-each-ref", format, "refs/tags"], &[], LOCAL).await?;
+    let printed = output(folder, Call::local(&["for-each-ref", format, "refs/tags"])).await?;
     let text = String::from_utf8_lossy(&printed);
     let tags = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();

@@ -168,7 +168,8 @@ async fn ten_thousand_commits() {
             .unwrap();
         }
     }
-    output(repository.path(), &["fast-import", "--quiet"], stream.as_bytes(), LOCAL).await.unwrap();
+    let import = Call::local(&["fast-import", "--quiet"]).reads(stream.as_bytes());
+    output(repository.path(), import).await.unwrap();
     let start = std::time::Instant::now();
     let all = commits(repository.path(), &Since::Beginning).await.unwrap();
     let commits_took = start.elapsed();

@@ -23,6 +23,7 @@ mod table;
 
 pub mod cells;
 pub mod compare;
+pub mod difference;
 pub mod escape;
 pub mod inventory;
 pub mod note;

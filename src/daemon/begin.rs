@@ -10,11 +10,11 @@ mod memory;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use similar::TextDiff;
 
 use crate::audit::begin::{self, Beginning};
 use crate::audit::conventions::{self, TagKind};
 use crate::audit::scripts::Plan;
+use crate::document::difference;
 use crate::document::pending::{self, PendingRow};
 use crate::git::starting::{self, NamedTag};
 use crate::git::{self, history, making};
@@ -30,6 +30,9 @@ pub use checks::Checked;
 
 /// How often the log is read again when somebody saves it while it is edited.
 const ATTEMPTS: usize = 5;
+
+/// Lines around the row that are shown; those of a table are long.
+const CONTEXT: usize = 1;
 
 /// What a person wants to begin.
 #[derive(Debug, Clone)]
@@ -195,12 +198,8 @@ impl Prepared {
     pub fn difference(&self, settings: &Settings) -> anyhow::Result<String> {
         let before = replace::read(&self.log)?.map(|log| log.text);
         let applied = pending::begin(before.as_deref(), &self.row, &settings.log.headers)?;
-        let before = before.map(|text| String::from_utf8_lossy(&text).into_owned());
-        let after = String::from_utf8_lossy(&applied.bytes).into_owned();
         let name = self.log.display().to_string();
-        let old = if before.is_some() { name.as_str() } else { "/dev/null" };
-        let diff = TextDiff::from_lines(before.as_deref().unwrap_or_default(), &after);
-        Ok(diff.unified_diff().context_radius(1).header(old, &name).to_string())
+        Ok(difference::unified(&name, before.as_deref(), &applied.bytes, CONTEXT))
     }
 
     /// Returns whether the tag is still to be made.

@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
-use similar::TextDiff;
 
 use crate::document::report::{self, ReportFacts};
-use crate::document::{self, plot};
+use crate::document::{self, difference, plot};
 use crate::model::checkpoint::LossEntry;
 use crate::model::evaluation::{GateOverride, KnownEvaluation};
 use crate::model::ids::{CheckpointName, RunId};
@@ -20,8 +19,8 @@ use crate::{engine, git};
 use super::log_branch::written_log;
 use super::reading;
 
-/// A longer text is told by its length and not shown as a difference.
-const LONGEST_DIFFERENCE: usize = 1 << 20;
+/// Lines around a change that are shown.
+const CONTEXT: usize = 3;
 
 /// A document with what it is going to hold.
 #[derive(Debug)]
@@ -145,14 +144,7 @@ fn draft(path: PathBuf, text: String, is_ours: fn(&[u8]) -> bool) -> anyhow::Res
 
 /// Returns what changes in a document, in the form of `diff -u`; empty if nothing does.
 pub(super) fn difference(path: &Path, before: Option<&[u8]>, after: &[u8]) -> String {
-    if before.map_or(0, <[u8]>::len).max(after.len()) > LONGEST_DIFFERENCE {
-        return format!("{}: {} bytes\n", path.display(), after.len());
-    }
-    let name = path.display().to_string();
-    let old = if before.is_some() { name.as_str() } else { "/dev/null" };
-    let before = String::from_utf8_lossy(before.unwrap_or_default());
-    let after = String::from_utf8_lossy(after);
-    TextDiff::from_lines(&before, &after).unified_diff().header(old, &name).to_string()
+    difference::unified(&path.display().to_string(), before, after, CONTEXT)
 }
 
 impl Draft {

@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use similar::TextDiff;
 
+use crate::document::difference;
 use crate::engine::{self, Effect, Event, World};
 use crate::model::evaluation::EvaluationNews;
 use crate::model::ids::RunId;
@@ -29,6 +29,9 @@ use super::super::{log_branch, now, setup};
 const LIMIT: Duration = Duration::from_secs(30);
 /// How often the daemon is asked whether it has written.
 const ASK: Duration = Duration::from_millis(250);
+
+/// Lines around a change that are shown.
+const CONTEXT: usize = 3;
 
 /// Who wrote, and what.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,22 +74,13 @@ pub async fn write_down(
     let log = &settings.paths.experiment_log;
     let after = experiment_log(settings)?;
     let name = log.strip_prefix(&settings.paths.root).unwrap_or(log).display().to_string();
-    Ok(Written { by_daemon, remark, difference: difference(&name, before, after) })
+    let after = after.unwrap_or_default();
+    let difference = difference::unified(&name, before.as_deref(), &after, CONTEXT);
+    Ok(Written { by_daemon, remark, difference })
 }
 
 fn is_locked(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref::<OpenError>(), Some(OpenError::Locked { .. }))
-}
-
-fn difference(name: &str, before: Option<Vec<u8>>, after: Option<Vec<u8>>) -> String {
-    let text = |bytes: Option<Vec<u8>>| {
-        bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).unwrap_or_default()
-    };
-    let (before, after) = (text(before), text(after));
-    if before == after {
-        return String::new();
-    }
-    TextDiff::from_lines(&before, &after).unified_diff().header(name, name).to_string()
 }
 
 /// Records all reports and overrides that are new, and delivers what the documents get of them.

@@ -36,6 +36,7 @@ mod summary;
 pub mod sync;
 mod twins;
 mod wandb_runs;
+mod whole_file;
 mod workers;
 
 use std::ffi::OsString;

@@ -1,7 +1,7 @@
 //! What commands read without a daemon: files, the journal, one checkpoint.
 
 use std::fs::File;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -25,7 +25,7 @@ use crate::watch::{self, PathSighting, Place, WatchConfig};
 
 use super::devices::Devices;
 use super::setup::surroundings;
-use super::{Fatal, instant, load_settings};
+use super::{Fatal, instant, load_settings, whole_file};
 
 /// The largest file that a command reads whole, in bytes.
 const MAX_FILE_BYTES: u64 = 64 << 20;
@@ -78,12 +78,8 @@ pub fn concept_matrix(folder: &Path) -> anyhow::Result<ConceptMatrix> {
 
 /// Writes a report that a person asked for; the file appears whole or not at all.
 pub fn write_report(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|parent| *parent != Path::new("")).unwrap_or(Path::new("."));
-    let saving = || format!("cannot write `{}`", path.display());
-    let mut file = tempfile::NamedTempFile::new_in(folder).with_context(saving)?;
-    file.write_all(text.as_bytes()).with_context(saving)?;
-    file.persist(path).with_context(saving)?;
-    Ok(())
+    whole_file::write(path, text.as_bytes())
+        .with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 /// Finds the daemon's socket: the setting, else what the running daemon wrote down.

@@ -1,7 +1,7 @@
 //! The notes on trainings that were begun, one file each in the state folder.
 
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::path::PathBuf;
 
 use anyhow::Context as _;
@@ -9,6 +9,8 @@ use anyhow::Context as _;
 use crate::model::begun::{BEGUN_FOLDER, BegunTraining};
 use crate::settings::Settings;
 use crate::watch;
+
+use super::super::whole_file;
 
 /// Returns all trainings that were begun, oldest first.
 pub(super) fn read(settings: &Settings) -> anyhow::Result<Vec<BegunTraining>> {
@@ -25,16 +27,8 @@ pub(super) fn write(settings: &Settings, begun: &BegunTraining) -> anyhow::Resul
     let folder = folder(settings);
     let path = path(settings, begun, "json");
     let text = serde_json::to_vec_pretty(begun)?;
-    let part = path.with_extension("json.new");
-    let write = || -> io::Result<()> {
-        fs::create_dir_all(&folder)?;
-        let mut file = File::create(&part)?;
-        file.write_all(&text)?;
-        file.sync_all()?;
-        fs::rename(&part, &path)?;
-        File::open(&folder)?.sync_all()
-    };
-    write().with_context(|| format!("cannot write `{}`", path.display()))
+    let written = fs::create_dir_all(&folder).and_then(|()| whole_file::write(&path, &text));
+    written.with_context(|| format!("cannot write `{}`", path.display()))
 }
 
 /// Notes that the row of a training stands in the log: if it is gone later, a person removed it.

@@ -1,8 +1,6 @@
 //! Going past a gate: what a person said is on disk before anything is run. The daemon takes it into
 //! the journal, at once or when it runs again.
 
-use std::io::Write as _;
-
 use anyhow::Context as _;
 
 use crate::model::evaluation::GateOverride;
@@ -10,6 +8,7 @@ use crate::model::ids::RunId;
 use crate::settings::Settings;
 use crate::watch::evaluations::OVERRIDES;
 
+use super::super::whole_file;
 use super::{Gate, now};
 
 /// Writes down that a person did something although the gate is closed, and why.
@@ -35,10 +34,7 @@ pub fn record(
     let folder = settings.paths.state.join(OVERRIDES);
     let writing = || format!("cannot write down the reason in `{}`", folder.display());
     std::fs::create_dir_all(&folder).with_context(writing)?;
-    let mut file = tempfile::NamedTempFile::new_in(&folder).with_context(writing)?;
-    let text = serde_json::to_string_pretty(&one).with_context(writing)?;
-    file.write_all(text.as_bytes()).with_context(writing)?;
-    file.as_file().sync_all().with_context(writing)?;
-    file.persist(folder.join(&one.name)).with_context(writing)?;
+    let text = serde_json::to_vec_pretty(&one).with_context(writing)?;
+    whole_file::write(&folder.join(&one.name), &text).with_context(writing)?;
     Ok(one)
 }

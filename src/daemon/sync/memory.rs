@@ -1,7 +1,6 @@
 //! What is remembered of the last synchronization with a place: one JSON file for each.
 
 use std::fs::{self, File, TryLockError};
-use std::io::Write as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
@@ -10,6 +9,8 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
 use crate::model::sync::{Remembered, Stamp, SyncMemory};
+
+use super::super::whole_file;
 
 /// The form of the file.
 const VERSION: u32 = 1;
@@ -140,15 +141,10 @@ impl Shelf {
         let files = memory.iter().map(|(name, known)| stored(name, *known)).collect();
         let stored = Stored { version: VERSION, place: place.to_owned(), files };
         let path = self.file();
-        let write = || -> std::io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(&self.folder)?;
-            serde_json::to_writer(&mut file, &stored)?;
-            file.write_all(b"\n")?;
-            file.as_file().sync_all()?;
-            file.persist(&path)?;
-            Ok(())
-        };
-        write().with_context(|| format!("cannot write `{}`", path.display()))
+        let mut text = serde_json::to_vec(&stored)?;
+        text.push(b'\n');
+        whole_file::write(&path, &text)
+            .with_context(|| format!("cannot write `{}`", path.display()))
     }
 }
 

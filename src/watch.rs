@@ -13,6 +13,7 @@ mod facts;
 mod files;
 mod hints;
 mod keeper;
+mod orders;
 mod scan;
 mod sight;
 pub mod tail;

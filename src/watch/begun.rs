@@ -5,6 +5,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
+use super::files::read_bounded;
 use crate::model::begun::BegunTraining;
 
 /// Longer files are none of ours, in bytes.
@@ -57,9 +58,7 @@ pub fn read(folder: &Path) -> Vec<BegunTraining> {
 }
 
 fn read_file(path: &Path) -> Option<BegunTraining> {
-    let read = fs::metadata(path).and_then(|file| {
-        if file.len() > LONGEST { Err(io::Error::other("it is too long")) } else { fs::read(path) }
-    });
+    let read = read_bounded(path, LONGEST);
     let parsed = read.and_then(|bytes| serde_json::from_slice(&bytes).map_err(io::Error::other));
     match parsed {
         Ok(begun) => Some(begun),

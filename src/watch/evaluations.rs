@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
@@ -15,7 +15,8 @@ use notify::event::{AccessKind, AccessMode, EventKind};
 use notify::{INotifyWatcher, RecursiveMode, Watcher};
 use sha2::{Digest as _, Sha256};
 
-use super::files::{FileTime, folder_identity};
+use super::files::{FileTime, folder_identity, read_bounded};
+use super::orders::{OrderInbox, Orders};
 use crate::model::evaluation::{
     EvaluationNews, EvaluationReport, EvaluationSighting, GateOverride,
 };
@@ -81,69 +82,8 @@ impl From<&EvaluationMemory> for Told {
     }
 }
 
-/// Where hints and orders arrive; shared with the daemon. Nobody who writes into it ever waits.
-#[derive(Debug, Default)]
-pub struct EvaluationInbox {
-    pending: Mutex<Pending>,
-    wake: Condvar,
-}
-
-#[derive(Debug, Default)]
-struct Pending {
-    is_hinted: bool,
-    starts_over: bool,
-    settings: Option<Box<EvaluationConfig>>,
-    stop: bool,
-}
-
-impl EvaluationInbox {
-    /// Asks for everything to be told anew.
-    pub fn start_over(&self) {
-        self.lock().starts_over = true;
-        self.wake.notify_one();
-    }
-
-    /// Brings new settings.
-    pub fn use_settings(&self, settings: EvaluationConfig) {
-        self.lock().settings = Some(Box::new(settings));
-        self.wake.notify_one();
-    }
-
-    /// Asks the worker to end.
-    pub fn stop(&self) {
-        self.lock().stop = true;
-        self.wake.notify_one();
-    }
-
-    fn hint(&self) {
-        self.lock().is_hinted = true;
-        self.wake.notify_one();
-    }
-
-    /// Waits until something is there or the time has come, and takes all of it.
-    fn take(&self, deadline: Instant) -> Pending {
-        let mut pending = self.lock();
-        while !pending.is_hinted
-            && !pending.starts_over
-            && !pending.stop
-            && pending.settings.is_none()
-        {
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
-            }
-            let waited = self.wake.wait_timeout(pending, left);
-            pending = waited.unwrap_or_else(PoisonError::into_inner).0;
-        }
-        let stop = pending.stop;
-        std::mem::replace(&mut *pending, Pending { stop, ..Pending::default() })
-    }
-
-    /// A panic of another holder cannot leave the plain values inside in a state that matters.
-    fn lock(&self) -> MutexGuard<'_, Pending> {
-        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
+/// Where hints and orders arrive.
+pub type EvaluationInbox = OrderInbox<EvaluationConfig>;
 
 /// Looks for evaluation reports and tells of them until the inbox says stop, or `tell` returns
 /// whether anybody listens and nobody does.
@@ -199,7 +139,7 @@ pub fn written_since(folder: &Path, since: Timestamp) -> io::Result<Vec<Evaluati
         }
         let mut parts: BTreeMap<Part, Vec<u8>> = BTreeMap::new();
         for file in &files {
-            parts.insert(file.part, read_file(&folder.join(&file.name))?);
+            parts.insert(file.part, read_bounded(&folder.join(&file.name), LONGEST)?);
         }
         written.extend(evaluation::read(&name, in_parts(&parts)).reports);
     }
@@ -279,7 +219,7 @@ impl Looker {
         Self { config, told, seen: BTreeMap::new(), problems: Vec::new() }
     }
 
-    fn take_orders(&mut self, orders: Pending) {
+    fn take_orders(&mut self, orders: Orders<EvaluationConfig>) {
         if let Some(settings) = orders.settings {
             self.config = *settings;
         }
@@ -340,7 +280,7 @@ impl Looker {
         }
         let mut parts: BTreeMap<Part, Vec<u8>> = BTreeMap::new();
         for file in files {
-            match read_file(&self.config.folder.join(&file.name)) {
+            match read_bounded(&self.config.folder.join(&file.name), LONGEST) {
                 Ok(bytes) => drop(parts.insert(file.part, bytes)),
                 // It is being replaced or removed: the next look sees what has become of it.
                 Err(error) => {
@@ -401,7 +341,8 @@ fn overrides(folder: &Path) -> io::Result<Vec<GateOverride>> {
         if path.extension().is_none_or(|extension| extension != "json") {
             continue;
         }
-        let read = read_file(&path).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
+        let read =
+            read_bounded(&path, LONGEST).and_then(|bytes| Ok(serde_json::from_slice(&bytes)?));
         match read {
             Ok(one) => found.push(one),
             Err(error) => tracing::warn!(path = %path.display(), %error, "this is no override"),
@@ -417,17 +358,6 @@ fn listed(folder: &Path) -> io::Result<impl Iterator<Item = io::Result<std::fs::
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None.into_iter().flatten()),
         Err(error) => Err(error),
     }
-}
-
-fn read_file(path: &Path) -> io::Result<Vec<u8>> {
-    use io::Read as _;
-
-    let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > LONGEST {
-        return Err(io::ErrorKind::FileTooLarge.into());
-    }
-    Ok(bytes)
 }
 
 fn modified(metadata: &std::fs::Metadata) -> Timestamp {
@@ -523,7 +453,7 @@ mod tests {
         let told = folder.looker.told.clone();
         folder.looker = Looker::new(folder.looker.config.clone(), told);
         assert_eq!(folder.look(30), (vec![], false));
-        folder.looker.take_orders(Pending { starts_over: true, ..Pending::default() });
+        folder.looker.take_orders(Orders { starts_over: true, ..Orders::default() });
         assert_eq!(folder.look(30).0.len(), 1, "asked to start over");
     }
 

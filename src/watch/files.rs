@@ -278,6 +278,11 @@ pub(super) fn read_whole(file: &File, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Reads a regular file of at most `limit` bytes, links followed.
+pub(super) fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    read_whole(&open(path, FileKind::Link)?, limit)
+}
+
 /// Reads `length` bytes at an offset, fewer only at the end of the file.
 pub(super) fn read_at(file: &File, offset: u64, length: usize) -> io::Result<Vec<u8>> {
     let mut bytes = vec![0; length];

@@ -13,7 +13,6 @@
 
 mod book;
 mod follower;
-mod inbox;
 mod marks;
 mod pace;
 mod reading;
@@ -32,8 +31,12 @@ use crate::model::shell_log::{LogKey, LogMarks, LogSighting};
 use crate::parse::shell_log::Thresholds;
 use crate::settings::{Adopt, Settings};
 
-pub use inbox::TailInbox;
+use super::orders::OrderInbox;
+
 pub use worker::run;
+
+/// Where orders for the tail arrive.
+pub type TailInbox = OrderInbox<TailConfig>;
 
 /// What following shell logs needs to know.
 #[derive(Debug, Clone, PartialEq)]

@@ -60,7 +60,7 @@ pub use alert_queue::{alerts_in_flight, alerts_on_their_way};
 pub use dispatch::idle;
 pub use documents::{relative, row_fills};
 pub use log_explained::explain_log;
-pub use snapshot::{snapshot, snapshot_after};
+pub use snapshot::{leaves_runs, snapshot, snapshot_after, snapshot_of_the_rest};
 pub use world::World;
 
 /// Something that happened outside.

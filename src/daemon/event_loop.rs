@@ -39,6 +39,9 @@ const TICK: Duration = Duration::from_millis(500);
 const SNAPSHOT_DELAY: Duration = Duration::from_millis(50);
 /// How old a snapshot may become while nothing happens.
 const SNAPSHOT_AT_LEAST: Duration = Duration::from_secs(15);
+/// How old what a snapshot says of runs may become while nothing happens to them: some are shown
+/// for a day only.
+const RUNS_AT_LEAST: Duration = Duration::from_mins(1);
 /// Transactions that wait for the recorder. Beyond this the loop takes no more sightings: the
 /// scan waits, and nothing is lost because it looks again.
 const MAX_BACKLOG: usize = 256;
@@ -61,6 +64,10 @@ pub(super) struct Loop {
     dirty_since: Option<Instant>,
     /// When the last snapshot was taken.
     snapshot_at: Instant,
+    /// When the last one was taken for which every run was looked at, and whether something may
+    /// have happened to one since.
+    runs_at: Instant,
+    runs_changed: bool,
 }
 
 /// What one turn of the loop brought.
@@ -128,6 +135,8 @@ impl Loop {
             reading: reload::Reading::default(),
             dirty_since: None,
             snapshot_at: Instant::now(),
+            runs_at: Instant::now(),
+            runs_changed: true,
         }
     }
 
@@ -178,7 +187,10 @@ impl Loop {
 
     /// Steps the decider and carries out what it decides.
     pub(super) fn handle(&mut self, event: Event) {
-        for effect in engine::step(&mut self.house.world, event, now()) {
+        let leaves_runs = engine::leaves_runs(&self.house.world, &event);
+        let effects = engine::step(&mut self.house.world, event, now());
+        self.runs_changed |= !(leaves_runs && effects.is_empty());
+        for effect in effects {
             self.carry_out(effect);
         }
     }
@@ -279,7 +291,13 @@ impl Loop {
         self.dirty_since = None;
         self.snapshot_at = Instant::now();
         let before = Arc::clone(&self.house.snapshots.borrow());
-        let mut status = engine::snapshot_after(&before, &self.house.world, now());
+        let world = &self.house.world;
+        let mut status = if self.runs_changed || self.runs_at.elapsed() >= RUNS_AT_LEAST {
+            (self.runs_at, self.runs_changed) = (Instant::now(), false);
+            engine::snapshot_after(&before, world, now())
+        } else {
+            engine::snapshot_of_the_rest(&before, world, now())
+        };
         drop(before);
         // The world knows of an observation before the recorder has counted what it brings.
         status.documents.pending += self.unanswered.iter().sum::<u64>();

@@ -19,7 +19,7 @@ use super::dispatch::{Turn, candidate, turn};
 use super::log::Log;
 use super::observed::Observed;
 use super::world::{Run, World};
-use super::{absence, alert_queue, evaluations, training, training_progress};
+use super::{Event, absence, alert_queue, evaluations, training, training_progress};
 
 /// A queue is shown to people; more entries than this are only counted.
 const SHOWN_QUEUE: usize = 200;
@@ -44,6 +44,42 @@ pub fn snapshot_after(before: &Status, world: &World, now: Moment) -> Status {
     };
     let mut runs: Vec<(&RunId, &Run)> = world.runs.iter().filter(shown).collect();
     runs.sort_by_key(|(id, run)| (Reverse(run.newest_change), *id));
+    let runs = runs.into_iter().enumerate().map(|(position, (id, run))| {
+        let status = run_status(world, id, run);
+        // The order rarely changes, so the same run stood in the same place.
+        let same = before.runs.get(position).filter(|old| ***old == status);
+        same.map_or_else(|| Arc::new(status), Arc::clone)
+    });
+    Status { runs: runs.collect(), ..without_runs(world, now) }
+}
+
+/// Returns what the daemon knows at this moment, when nothing happened to any run since the
+/// snapshot before ([`leaves_runs`]).
+pub fn snapshot_of_the_rest(before: &Status, world: &World, now: Moment) -> Status {
+    let same = |old: &Arc<RunStatus>| match world.runs.get(&old.run) {
+        // How long is still waited for a checkpoint is told as well.
+        Some(run) if !old.incomplete.is_empty() => Arc::new(run_status(world, &old.run, run)),
+        _ => Arc::clone(old),
+    };
+    Status { runs: before.runs.iter().map(same).collect(), ..without_runs(world, now) }
+}
+
+/// Returns whether an event cannot change what is told of any run, unless it leads to an effect.
+///
+/// With a thousand runs known their statuses are by far the most of a snapshot, and most snapshots
+/// of a daemon at rest are made because the host was read again.
+pub fn leaves_runs(world: &World, event: &Event) -> bool {
+    match event {
+        Event::Host(..) | Event::Gpus(_) | Event::Reconciled { .. } | Event::Recorded { .. } => {
+            true
+        }
+        // Runs that train are judged anew.
+        Event::Tick => world.restless.is_empty(),
+        _ => false,
+    }
+}
+
+fn without_runs(world: &World, now: Moment) -> Status {
     let mut daemon = world.daemon.clone();
     daemon.uptime_seconds = now.since(world.started.timestamp()).as_secs();
     daemon.journal_problem.clone_from(&world.journal_problem);
@@ -56,16 +92,7 @@ pub fn snapshot_after(before: &Status, world: &World, now: Moment) -> Status {
     };
     Status {
         time: now.to_string(),
-        runs: runs
-            .into_iter()
-            .enumerate()
-            .map(|(position, (id, run))| {
-                let status = run_status(world, id, run);
-                // The order rarely changes, so the same run stood in the same place.
-                let same = before.runs.get(position).filter(|old| ***old == status);
-                same.map_or_else(|| Arc::new(status), Arc::clone)
-            })
-            .collect(),
+        runs: Vec::new(),
         analysis: world.readiness.clone(),
         paused: world.paused.map(|since| since.whole_seconds().to_string()),
         queue: queue_entries(world, now),

@@ -666,6 +666,30 @@ fn snapshots_share_what_stays_the_same() {
     assert_eq!(before.runs[0].checkpoints.analyzed, 0);
 }
 
+/// A reading of the host makes a new snapshot, and of a thousand runs none is looked at for it.
+#[test]
+fn readings_leave_every_run_as_it_was_and_are_told() {
+    let mut play = Play::new();
+    let settling =
+        Condition::Settling { until: play.now.after(Duration::from_secs(50)).timestamp() };
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    play.show("tsdae_20261123_073802", &[("checkpoint-1", settling)]);
+    play.end(reported(20.0));
+    let before = snapshot(&play.world, play.now);
+    let host = || HostStatus { name: "gpu7".to_owned(), ..HostStatus::default() };
+    let reading = || Event::Host(host(), Some(7));
+    assert!(leaves_runs(&play.world, &reading()) && leaves_runs(&play.world, &Event::Tick));
+    play.later(10);
+    play.event(reading());
+    let after = snapshot_of_the_rest(&before, &play.world, play.now);
+    assert_eq!(after, snapshot(&play.world, play.now), "also how long the other one settles");
+    assert_ne!((&after.time, &after.host), (&before.time, &before.host));
+    let (same, other): (Vec<_>, Vec<_>) =
+        before.runs.iter().zip(&after.runs).partition(|(old, new)| Arc::ptr_eq(old, new));
+    assert_eq!((same.len(), other.len()), (1, 1));
+    assert!(!leaves_runs(&play.world, &Event::ShellLogsRead));
+}
+
 /// Whoever looks into a dead network folder gets no error, and no answer either.
 #[test]
 fn a_full_scan_that_does_not_end_is_a_stated_problem() {

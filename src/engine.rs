@@ -236,6 +236,25 @@ pub fn step(world: &mut World, event: Event, now: Moment) -> Vec<Effect> {
     decisions.into_effects()
 }
 
+/// Returns how soon [`Event::Tick`] has to come: at once where anything waits that may become due at
+/// any moment, else when something is next looked at.
+pub fn wants_tick_within(world: &World, now: Moment) -> Duration {
+    if !world.pending.is_empty() || !world.running.is_empty() {
+        return Duration::ZERO;
+    }
+    let wanted = [
+        absence::next_look(world, now),
+        training::next_look(world, now),
+        alerts::next_look(world, now),
+    ];
+    wanted.into_iter().min().unwrap_or_default()
+}
+
+/// Returns the time that is left until something is looked at again; none where it never was.
+fn left(looked_at: Option<Moment>, every: Duration, now: Moment) -> Duration {
+    looked_at.map_or(Duration::ZERO, |at| every.saturating_sub(now.since(at.timestamp())))
+}
+
 fn handle(world: &mut World, event: Event, now: Moment, out: &mut Decisions) {
     match event {
         Event::Started => started(world, now, out),

@@ -107,6 +107,24 @@ impl Notifier {
         }
     }
 
+    /// Returns how soon the loop has to turn so that what is to be said is said in time.
+    pub fn wants_turn_within(&self) -> Duration {
+        if self.manager.is_none() {
+            return Duration::MAX;
+        }
+        let left = |last: Option<Instant>, pause: Duration| {
+            last.map_or(Duration::ZERO, |last| pause.saturating_sub(last.elapsed()))
+        };
+        let is_paced = self.watched || self.start == Start::GoesOn;
+        let wanted = [
+            is_paced.then(|| left(self.paced_at, self.pace)),
+            (self.status != self.status_told)
+                .then(|| left(self.status_told_at, STATUS_AT_MOST_EVERY)),
+            (self.start == Start::Done).then_some(Duration::ZERO),
+        ];
+        wanted.into_iter().flatten().min().unwrap_or(Duration::MAX)
+    }
+
     /// Says that the daemon is on its way out.
     pub fn stopping(&self) {
         self.send(
@@ -233,6 +251,27 @@ mod tests {
         }
         let (_folder, _manager, notifier) = notifier(Some(Duration::from_secs(3)));
         assert_eq!(notifier.pace, Duration::from_secs(1));
+    }
+
+    /// The loop turns by itself only as often as somebody waits for it.
+    #[test]
+    fn the_loop_is_told_how_soon_something_is_to_be_said() {
+        assert_eq!(Notifier::new(None, AN_AGE).wants_turn_within(), Duration::MAX);
+        let (_folder, manager, mut notifier) = notifier(Some(Duration::from_secs(9)));
+        notifier.turned();
+        let within = notifier.wants_turn_within();
+        assert!(within <= Duration::from_secs(3) && within > Duration::from_secs(1), "{within:?}");
+        notifier.status("2 runs");
+        assert_eq!(notifier.wants_turn_within(), Duration::ZERO, "the first one is told at once");
+        notifier.turned();
+        notifier.status("3 runs");
+        assert!(notifier.wants_turn_within() <= STATUS_AT_MOST_EVERY);
+        while notifier.send("WATCHDOG=1") {}
+        notifier.ready();
+        assert_eq!(notifier.wants_turn_within(), Duration::ZERO, "nobody has taken it");
+        messages(&manager);
+        notifier.turned();
+        assert!(notifier.wants_turn_within() > Duration::ZERO);
     }
 
     #[test]

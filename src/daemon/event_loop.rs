@@ -8,7 +8,7 @@ use std::sync::mpsc::TrySendError;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use tokio::time::{Instant, MissedTickBehavior, interval, sleep_until, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::engine::{self, Effect, Event};
 use crate::model::event::Happening;
@@ -33,7 +33,7 @@ const STOP_LIMIT: Duration = Duration::from_secs(20);
 const DRAIN_SHARE: Duration = Duration::from_secs(5);
 /// How long alerts that are on their way are waited for.
 const ALERT_SHARE: Duration = Duration::from_secs(2);
-/// How often time itself is an event.
+/// How often time itself is an event at most.
 const TICK: Duration = Duration::from_millis(500);
 /// How long a changed world may go without a new snapshot.
 const SNAPSHOT_DELAY: Duration = Duration::from_millis(50);
@@ -62,6 +62,8 @@ pub(super) struct Loop {
     pub(super) reading: reload::Reading,
     /// Since when the snapshot is older than the world.
     dirty_since: Option<Instant>,
+    /// When time itself was an event.
+    ticked_at: Instant,
     /// When the last snapshot was taken.
     snapshot_at: Instant,
     /// When the last one was taken for which every run was looked at, and whether something may
@@ -85,10 +87,8 @@ enum Turn {
 pub(super) async fn turn(house: House, options: &Options) -> Result<(), Fatal> {
     let mut own = Loop::new(house);
     own.handle(Event::Started);
-    let mut tick = interval(TICK);
-    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let result = loop {
-        match own.next(&mut tick).await {
+        match own.next().await {
             Turn::Event(event) => own.happened(*event),
             Turn::Recorded(output) => {
                 if let Some(error) = own.output(output) {
@@ -134,6 +134,7 @@ impl Loop {
             answers: Answers::default(),
             reading: reload::Reading::default(),
             dirty_since: None,
+            ticked_at: Instant::now(),
             snapshot_at: Instant::now(),
             runs_at: Instant::now(),
             runs_changed: true,
@@ -142,8 +143,9 @@ impl Loop {
 
     /// Waits for the next thing to do. Every branch is cancel-safe: receivers keep what was not
     /// taken, and joining an owned task loses nothing.
-    async fn next(&mut self, tick: &mut tokio::time::Interval) -> Turn {
+    async fn next(&mut self) -> Turn {
         let room = self.backlog.len() < MAX_BACKLOG;
+        let tick_due = self.tick_due();
         let snapshot_due = self.dirty_since.map(|since| since + SNAPSHOT_DELAY);
         let far = Instant::now() + Duration::from_hours(1);
         tokio::select! {
@@ -159,16 +161,31 @@ impl Loop {
             read = self.reading.next() => Turn::Read(Box::new(read)),
             Some(event) = self.house.news.recv() => Turn::Event(Box::new(event)),
             // Before the sightings, which may come without a pause.
-            _ = tick.tick() => Turn::Event(Box::new(Event::Tick)),
+            () = sleep_until(tick_due) => Turn::Event(Box::new(Event::Tick)),
             Some(seen) = self.house.sightings.recv(), if room => Turn::Event(Box::new(translate(seen))),
             // Last of all: a storm of logs keeps nothing else waiting.
             Some(told) = self.house.logs.recv(), if room => Turn::Event(Box::new(of_log(told))),
         }
     }
 
+    /// Returns when time itself is the next event: as soon as anything waits for nothing else. To
+    /// wake for nothing twice a second is most of what a daemon at rest would cost.
+    fn tick_due(&self) -> Instant {
+        let wanted = [
+            engine::wants_tick_within(&self.house.world, now()),
+            self.house.notifier.wants_turn_within(),
+            SNAPSHOT_AT_LEAST.saturating_sub(self.snapshot_at.elapsed()),
+        ];
+        let soonest = wanted.into_iter().min().unwrap_or(TICK);
+        (self.ticked_at + TICK).max(Instant::now() + soonest)
+    }
+
     fn happened(&mut self, event: Event) {
         let first_scan = matches!(event, Event::FirstScanDone);
         let quiet = matches!(event, Event::Tick);
+        if quiet {
+            self.ticked_at = Instant::now();
+        }
         self.handle(event);
         if first_scan {
             self.publish_snapshot();

@@ -170,6 +170,11 @@ pub(super) fn look_for_absent(world: &mut World, now: Moment, out: &mut Decision
     doubt_broken(world, now, out);
 }
 
+/// Returns how soon that is due again.
+pub(super) fn next_look(world: &World, now: Moment) -> Duration {
+    super::left(world.absence_looked_at, LOOK_EVERY, now)
+}
+
 /// Asks for another look at what seems broken: what was seen half a minute ago proves nothing now.
 fn doubt_broken(world: &World, now: Moment, out: &mut Decisions) {
     let runs: BTreeSet<&RunId> =

@@ -194,6 +194,11 @@ pub(super) fn status(world: &World) -> Vec<ReceiverStatus> {
     world.settings.alerts.iter().map(status).collect()
 }
 
+/// Returns whether nothing waits to be sent.
+pub(super) fn is_empty(world: &World) -> bool {
+    world.alerts.queues.values().all(|queue| queue.waiting.is_empty())
+}
+
 /// Returns whether anything is being sent.
 pub fn alerts_in_flight(world: &World) -> bool {
     world.alerts.queues.values().any(Queue::is_busy)

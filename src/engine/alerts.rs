@@ -69,9 +69,7 @@ pub(super) struct Draft {
 
 /// Decides what people are alerted of after a step, and what is sent now.
 pub(super) fn decide(world: &mut World, is_tick: bool, now: Moment, out: &mut Decisions) {
-    let alerts = &world.alerts;
-    let is_idle = alerts.troubles.is_empty() && alerts.queues.is_empty();
-    if world.settings.alerts.is_empty() && is_idle {
+    if nobody_asks(world) {
         return;
     }
     for event in out.transaction.events.clone() {
@@ -83,6 +81,22 @@ pub(super) fn decide(world: &mut World, is_tick: bool, now: Moment, out: &mut De
         look_at_conditions(world, now, out);
     }
     alert_queue::send_due(world, now, out);
+}
+
+/// Returns how soon time alone may make something to tell or to send.
+pub(super) fn next_look(world: &World, now: Moment) -> Duration {
+    match world.alerts.looked_at {
+        _ if nobody_asks(world) => Duration::MAX,
+        Some(at) if alert_queue::is_empty(world) => {
+            LOOK_EVERY.saturating_sub(now.since(at.timestamp()))
+        }
+        _ => Duration::ZERO,
+    }
+}
+
+fn nobody_asks(world: &World) -> bool {
+    let alerts = &world.alerts;
+    world.settings.alerts.is_empty() && alerts.troubles.is_empty() && alerts.queues.is_empty()
 }
 
 fn of_event(world: &mut World, event: &NewEvent, now: Moment, out: &mut Decisions) {

@@ -666,6 +666,28 @@ fn snapshots_share_what_stays_the_same() {
     assert_eq!(before.runs[0].checkpoints.analyzed, 0);
 }
 
+/// Nothing happens by the passing of time where nothing trains and nothing waits.
+#[test]
+fn ticks_come_as_often_as_something_waits_for_them() {
+    let mut play = Play::new();
+    let within = |play: &Play| wants_tick_within(&play.world, play.now).as_millis();
+    play.later(60);
+    assert_eq!(within(&play), 5000, "what does not come is looked for now and then");
+    play.show(RUN, &[("checkpoint-1", complete("x"))]);
+    assert_eq!(within(&play), 0, "it is being analyzed");
+    play.end(reported(20.0));
+    play.later(60);
+    assert_eq!(within(&play), 5000);
+    play.world.restless.insert(RunId::new(RUN));
+    assert_eq!(within(&play), 0, "it was not looked at");
+    let looked_at = play.now;
+    play.world.restless_looked_at = Some(looked_at);
+    assert_eq!(within(&play), 1000);
+    play.world.restless.clear();
+    play.now = looked_at.after(Duration::from_secs(9));
+    assert_eq!(within(&play), 0, "a tick that is late is due");
+}
+
 /// A reading of the host makes a new snapshot, and of a thousand runs none is looked at for it.
 #[test]
 fn readings_leave_every_run_as_it_was_and_are_told() {

@@ -274,6 +274,14 @@ pub(super) fn look_at_restless(world: &mut World, now: Moment, out: &mut Decisio
     }
 }
 
+/// Returns how soon that is due again.
+pub(super) fn next_look(world: &World, now: Moment) -> Duration {
+    if world.restless.is_empty() {
+        return Duration::MAX;
+    }
+    super::left(world.restless_looked_at, LOOK_EVERY, now)
+}
+
 /// Returns the log of a run of which it should be asked who writes it.
 fn question(world: &mut World, id: &RunId, now: Moment) -> Option<(LogKey, String)> {
     let run = world.runs.get(id)?;

@@ -185,17 +185,27 @@ impl Scanner {
         names: &[CheckpointName],
         now: Timestamp,
     ) -> Option<Change> {
-        let root = self.root.clone()?;
-        let record = self.runs.get_mut(run)?;
+        let change = self.look_at_known(run, names, now)?;
+        let (root, record) = (self.root.as_ref()?, self.runs.get(run)?);
+        record.is_at(root, run).then_some(change)
+    }
+
+    fn look_at_known(
+        &mut self,
+        run: &RunId,
+        names: &[CheckpointName],
+        now: Timestamp,
+    ) -> Option<Change> {
+        let (root, record) = (self.root.as_ref()?, self.runs.get_mut(run)?);
         let mut change = Change::None;
         for name in names {
             let Some(known) = record.checkpoints.get_mut(name) else { continue };
             let folder = known.sighting.folder.clone();
             let settle = self.settings.settle;
-            let visit = Visit { name: *name, folder: &folder, bounds: &root, now, settle };
+            let visit = Visit { name: *name, folder: &folder, bounds: root, now, settle };
             change = change.max(record::look_again(&visit, known)?);
         }
-        record.is_at(&root, run).then_some(change)
+        Some(change)
     }
 
     /// Returns what is remembered of a run.
@@ -274,14 +284,18 @@ impl Scanner {
     }
 
     /// Looks at the checkpoints that the last list of a run named, if another one would be equal.
+    ///
+    /// That the training folder is the same was found out by the list of it that comes before; with
+    /// a thousand runs to ask it once more for each is a tenth of the work.
     fn refresh_as_listed(&mut self, run: &RunId, now: Timestamp) -> Option<Change> {
         let record = self.runs.get(run).filter(|_| !self.lists_anew)?;
-        let times = FolderTimes::of(&self.root.as_ref()?.join(run.as_str())).ok()?;
-        if record.listed_at != Some(times) {
+        let (folder, identity) = (self.root.as_ref()?.join(run.as_str()), record.identity);
+        if record.listed_at != Some(FolderTimes::of(&folder).ok()?) {
             return None;
         }
         let names: Vec<CheckpointName> = record.checkpoints.keys().copied().collect();
-        self.refresh_checkpoints(run, &names, now)
+        let change = self.look_at_known(run, &names, now)?;
+        files::folder_identity(&folder).is_ok_and(|(now, _)| now == identity).then_some(change)
     }
 
     fn try_refresh_run(

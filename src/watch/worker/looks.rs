@@ -75,6 +75,7 @@ impl Worker {
             return self.look_at_run(run, Thoroughness::New, Telling::Changes);
         };
         self.attend_to_unfinished(run);
+        self.release_finished(run);
         self.tell_run(run, change == ScanChange::Content)
     }
 
@@ -89,8 +90,12 @@ impl Worker {
         self.watch_run(run, identity);
         match self.scanner.refresh_run(run, thoroughness, (self.clock)()) {
             Ok(change) => {
-                self.attend_to_unfinished(run);
                 let was_unreadable = self.told_unreadable.remove(run).is_some();
+                self.attend_to_unfinished(run);
+                // Else what is finished was released when it was seen to be.
+                if change > ScanChange::None || was_unreadable {
+                    self.release_finished(run);
+                }
                 let least = match thoroughness {
                     Thoroughness::All => ScanChange::Times,
                     Thoroughness::New => ScanChange::Content,
@@ -133,7 +138,6 @@ impl Worker {
             self.inbox.watches().ensure(&found.sighting.folder, found.identity);
         }
         self.plan_looks(run);
-        self.release_finished(run);
     }
 
     /// Notes when to look again at what settles or changed while it was read.

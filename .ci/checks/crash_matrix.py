@@ -8,8 +8,10 @@ which disturbs the N-th call of one kind. A pass that nobody disturbs follows, a
 documents must equal those of a life without any disturbance, times masked. N grows until a pass
 ends unharmed.
 
-strace counts the calls of each thread for itself, so there are two ways to disturb:
+strace counts the calls of each thread for itself, so there are three ways to disturb:
   start   every thread from the program's first instruction on, with a log that lacks the run's row;
+  begun   the same with the row of a training that was begun and becomes the run's, and with the
+          report of an evaluation, whose scores go into that row and a row of their own;
   record  the thread that owns journal and documents, from the moment on at which the analysis is
           about to end, with a log that holds an empty row of the run.
 """
@@ -24,11 +26,12 @@ import sys
 import tempfile
 import time
 
+import small_project
 from small_project import REGISTRY, make_project
 
 KILLED_AT = ["pwrite64", "fsync", "fdatasync", "ftruncate", "rename", "renameat2", "unlink", "linkat"]
 # What other threads write are log lines and wake-ups; they and the analysis' own are left alone.
-CALLS = {"start": KILLED_AT, "record": ["write", *KILLED_AT]}
+CALLS = {"start": KILLED_AT, "begun": KILLED_AT, "record": ["write", *KILLED_AT]}
 WAYS = {"KILL": "signal=KILL", "ENOSPC": "error=ENOSPC", "EIO": "error=EIO"}
 AT_ONCE = 10
 PASS_LIMIT = 60
@@ -120,12 +123,28 @@ def disturbed_record(binary, root, inject):
                 process.wait()
 
 
+def check_ways(way, made):
+    """Without it a matrix of passes that tie and score nothing would be as good."""
+    log = made["master_experiment_log.md"]
+    is_tied = f"| `{small_project.RUN}` |" in log and "PENDING" not in log
+    scored = "MRPC" in log
+    if way == "begun" and not (is_tied and scored and small_project.BEGUN_TAG in log):
+        raise Wrong(f"the row was not tied, or has no scores:\n{log}")
+
+
+def prepare(root, way):
+    make_project(root, has_row=way == "record")
+    if way == "begun":
+        small_project.begin(root)
+        small_project.evaluate(root)
+
+
 def cell(binary, folder, way, call, how, number, expected):
     """Returns whether the N-th call of this kind was disturbed."""
     root = folder / f"{way}-{call}-{how}-{number}"
-    make_project(root, has_row=way == "record")
+    prepare(root, way)
     inject = ["-e", f"trace={call}", "-e", f"inject={call}:{WAYS[how]}:when={number}"]
-    disturb = disturbed_start if way == "start" else disturbed_record
+    disturb = disturbed_record if way == "record" else disturbed_start
     try:
         status = disturb(binary, root, inject)
         trace = (root / "trace").read_text()
@@ -182,15 +201,16 @@ def main():
         expected = {}
         for way in CALLS:
             root = folder / way
-            make_project(root, has_row=way == "record")
+            prepare(root, way)
             undisturbed(binary, root)
             expected[way] = documents(root)
             if len(expected[way]) != 2:
                 raise Wrong(f"not one log and one note: {list(expected[way])}")
+            check_ways(way, expected[way])
         with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as workers:
             for how in WAYS:
                 for way, calls in CALLS.items():
-                    if how != "KILL" and way == "start":
+                    if how != "KILL" and way != "record":
                         # A start that fails says so and ends: tests of the journal have it.
                         continue
                     figures = []

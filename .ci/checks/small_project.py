@@ -29,6 +29,9 @@ HEADER = (
     "| 2026-02-08 | `perceiver_mlm_H512L6C128_20260208_211633` | H512 L6 C128 | Polonez | 2.54 "
     "| **5.1 / 128** (4.0%) | — | Concepts collapse.  \t|\n"
 )
+BEGUN_TAG = "train/diffusion_H64L2C128D2_20261123"
+BEGUN_ROW = (f"| 2026-11-23 | `diffusion_H64L2C128D2` | H64 L2 C128 | Odra | -- | -- | `{BEGUN_TAG}` "
+             "| PENDING: LR 3e-4 |\n")
 EMPTY_ROW = f"| 2026-11-23 | `{RUN}` | H64 L2 C128 | Odra | -- | -- | -- | **TBD** |\n"
 FOOTER = "---\n\nNo newline at the end"
 
@@ -76,6 +79,35 @@ def make_project(root, has_row):
         '"{output_json}"]\nkill_grace = "300ms"\n[watch]\nsettle = "300ms"\n'
     )
     save(root, 20)
+
+
+def begin(root):
+    """Writes the row of a training that was begun, as `begin` does, and what that notes of it."""
+    log = root / REGISTRY / "master_experiment_log.md"
+    log.write_text(HEADER + BEGUN_ROW + FOOTER)
+    folder = root / "Cache/runscribe/begun"
+    folder.mkdir(parents=True)
+    note = folder / f"{BEGUN_TAG.replace('/', '+')}.json"
+    note.write_text(json.dumps({
+        "run": "diffusion_H64L2C128D2", "tag": BEGUN_TAG, "time": "2026-11-23T06:30:00+00:00",
+        "commit": "4f0780279d2956c7f82c97aeccbef3d3392e8ca4", "script": "scripts/train.sh", "plan": [],
+        "cells": [{"column": "machine", "value": "Odra"},
+                  {"column": "git_tag", "value": f"`{BEGUN_TAG}`"},
+                  {"column": "conclusion", "value": "PENDING: LR 3e-4"}],
+    }))
+    note.with_suffix(".row").touch()
+
+
+def evaluate(root):
+    """Writes the report of an evaluation of the checkpoint."""
+    folder = root / "Cache/Evaluation_reports"
+    folder.mkdir(parents=True)
+    name = "glue-mrpc-x-42M-20261123_1200"
+    path = f"Cache/Training/{RUN}/checkpoint-20"
+    (folder / f"{name}-results.csv").write_text(
+        f"model_name,task,metric,score\n{path},mrpc,f1,0.822\n")
+    (folder / f"{name}-summary.csv").write_text(
+        f"model_name,task,main_metric,score\n{path},mrpc,accuracy,0.5\n")
 
 
 def save(root, step, run=RUN):

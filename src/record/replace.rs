@@ -27,6 +27,13 @@ pub use super::reading::Document;
 pub(super) const PART_ENDING: &str = ".runscribe-part";
 /// The end of the name of a whole text that is about to be exchanged, or just was.
 pub(super) const SWAP_ENDING: &str = ".runscribe-swap";
+
+/// Returns whether a file is what a write that was cut off left beside its document.
+pub fn is_leftover(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(b".")
+        && [PART_ENDING, SWAP_ENDING].iter().any(|end| name.ends_with(end.as_bytes()))
+}
 /// How often an exchange is taken back before the other text is set aside for a person.
 const GIVE_BACK_AT_MOST: u32 = 8;
 

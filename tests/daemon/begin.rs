@@ -189,7 +189,9 @@ fn a_start_that_was_cut_off_goes_on_with_its_tag() {
     let begin = ["begin", BASE, "--script", SCRIPT];
     assert_eq!(code(&project.run(&begin)), 0);
     let (log, all) = (project.log(), tags(&project));
-    // As if it had ended between the tag and the row, and before the tag.
+    // As if it had ended between the tag and the row, and before the tag. What it was about to
+    // write is no change of the checkout.
+    fs::write(project.log_path().with_file_name(".1-2-3.runscribe-part"), "half").unwrap();
     let noted =
         project.path("Cache/runscribe/begun").join(format!("{}.row", all[0].replace('/', "+")));
     fs::remove_file(&noted).unwrap();

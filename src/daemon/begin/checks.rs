@@ -101,7 +101,7 @@ fn this_platform() -> Platform {
 }
 
 /// Returns what is changed in the checkout, without what only runscribe changed and what lies in its
-/// own folders and those of the trainings.
+/// own folders and those of the trainings, or was left by a write that was cut off.
 async fn changed(settings: &Settings) -> anyhow::Result<Vec<String>> {
     let root = &settings.paths.root;
     let layout = making::layout(root).await;
@@ -123,6 +123,7 @@ async fn changed(settings: &Settings) -> anyhow::Result<Vec<String>> {
         let is_around = |own: &Path| own.starts_with(&path) && name.ends_with('/');
         let is_produced = not_code.iter().any(|own| path.starts_with(own) || is_around(own));
         let is_log = path == paths.experiment_log;
+        let is_produced = is_produced || replace::is_leftover(&path);
         if !is_tracked && is_produced || is_log && is_only_ours(settings, &top, &name).await? {
             continue;
         }

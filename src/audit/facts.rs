@@ -84,6 +84,8 @@ pub struct RemoteFact {
 pub struct RunFact {
     /// Its folder relative to the root, if it lies in the training folder now.
     pub folder: Option<String>,
+    /// Whether the journal knows it.
+    pub is_recorded: bool,
     /// Whether its training has ended: its final model is there, or its shell log says so.
     pub is_finished: bool,
     /// Why a reader will want a report: it failed, or collapsed.

@@ -32,6 +32,9 @@ pub(super) const ALL: &[Rule] = &[
     cells::examine,
 ];
 
+/// Where scripts are registered, and where the audit begins.
+const SETTINGS: &str = "runscribe.toml";
+
 /// The command that opens a place where a person must write.
 fn edit(place: &Place) -> String {
     match place {

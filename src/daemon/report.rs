@@ -16,7 +16,7 @@ use crate::record::replace::{self, ReplaceError};
 use crate::settings::Settings;
 use crate::{engine, git};
 
-use super::log_branch::written_log;
+use super::log_branch::{self, written_log};
 use super::reading;
 
 /// Lines around a change that are shown.
@@ -50,7 +50,10 @@ pub fn drafts(settings: &Settings, run: &RunId, out: Option<&Path>) -> anyhow::R
         bail!("nothing is recorded of a run `{run}`");
     }
     let files = known.map(|known| spelled(settings, &known.facts)).transpose()?.unwrap_or_default();
-    let of_run = memory.notes.iter().filter(|(of, ..)| of == run);
+    // A note that somebody removed would be a link that leads nowhere.
+    let folders = [&settings.paths.run_reports, &log_branch::documents(settings).reports];
+    let is_there = |file: &String| folders.iter().any(|folder| folder.join(file).exists());
+    let of_run = memory.notes.iter().filter(|(of, _, file)| of == run && is_there(file));
     let folder = path.parent().unwrap_or(Path::new("/"));
     let link = |file: &String| engine::relative(folder, &settings.paths.run_reports.join(file));
     let notes: Vec<_> = of_run.map(|(_, kind, file)| (kind.clone(), link(file))).collect();

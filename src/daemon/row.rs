@@ -14,14 +14,14 @@ use crate::record::replace;
 use crate::settings::Settings;
 
 use super::log_branch::written_log;
-use super::{now, reading, report};
+use super::{now, reading, report, run_facts};
 
 /// Returns the row of a run for the log's own table.
 ///
 /// # Errors
 /// Nothing is recorded of the run, or the log cannot be read or is in no state to be edited.
 pub fn row(settings: &Settings, run: &RunId) -> anyhow::Result<RowText> {
-    let memory = reading::existing_memory(&settings.paths.state)?;
+    let memory = run_facts::memory(settings, run)?;
     let observations = report::observations(&memory, run);
     let shared = Arc::new(settings.clone());
     let world = World::new(shared, memory, DaemonStatus::default(), now());

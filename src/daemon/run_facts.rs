@@ -3,17 +3,20 @@
 
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use crate::audit::conventions;
 use crate::host::run_files;
-use crate::model::ids::{CheckpointName, RunId};
-use crate::model::journal::{FoundFacts, RunFacts, WandbFacts};
+use crate::model::ids::{CheckpointName, FolderIdentity, RunId};
+use crate::model::journal::{FoundFacts, KnownRun, Memory, RunFacts, WandbFacts};
 use crate::model::training::TrainerMetric;
 use crate::parse::checkpoint::metric_history;
 use crate::recognize::TRAINER_STATE_FILE;
 use crate::settings::Settings;
 use crate::{git, wandb};
+
+use super::reading;
 
 /// Longer states are not read, in bytes: a training of a million steps has one of 20 MB.
 const MAX_STATE_BYTES: u64 = 64 << 20;
@@ -38,6 +41,39 @@ pub(super) fn read(settings: &Settings, run: &RunId) -> FoundFacts {
     });
     let wandb = WandbFacts { url: local.page.map(|page| page.url), final_loss: local.final_loss };
     FoundFacts { facts, history, wandb }
+}
+
+/// Returns what the journal remembers; a run that no daemon has seen yet is told by its own files.
+///
+/// # Errors
+/// The journal cannot be read, or there is none and no folder of the run either.
+pub(super) fn memory(settings: &Settings, run: &RunId) -> anyhow::Result<Memory> {
+    let paths = &settings.paths;
+    let known = reading::memory(&paths.state)?;
+    let is_known = |memory: &Memory| memory.runs.iter().any(|known| known.run == *run);
+    let folders = identity(&paths.training.join(run.as_str()))
+        .and_then(|folder| Ok((folder, identity(&paths.training)?)));
+    let folders = folders.ok().filter(|_| !known.as_ref().is_some_and(is_known));
+    let Some((folder, training)) = folders else {
+        return known.map_or_else(|| reading::existing_memory(&paths.state), Ok);
+    };
+    let found = read(settings, run);
+    let mut memory = known.unwrap_or_default();
+    memory.runs.push(KnownRun {
+        run: run.clone(),
+        identity: folder,
+        training_folder: training,
+        first_seen: super::now(),
+        old_since: None,
+        gone: false,
+        facts: RunFacts { wandb_url: found.wandb.url, ..found.facts },
+    });
+    Ok(memory)
+}
+
+fn identity(folder: &Path) -> io::Result<FolderIdentity> {
+    let metadata = std::fs::metadata(folder)?;
+    Ok(FolderIdentity { device: metadata.dev(), inode: metadata.ino() })
 }
 
 /// Returns the tag that was made for a run, if there is exactly one.

@@ -2,6 +2,7 @@
 //! and nothing else.
 
 mod history;
+mod mending;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -323,65 +324,6 @@ fn a_baseline_is_written_over_no_other_file() {
         fs::write(&own, text).unwrap();
         assert_eq!(code(&write(own.to_str().unwrap())), 0, "{text}");
     }
-}
-
-/// Runs the command of each finding as it is printed, its words in capitals filled in.
-fn mend(history: &History, value: &Value) {
-    for (number, finding) in value["findings"].as_array().unwrap().iter().enumerate() {
-        let own = format!("{} ", env!("CARGO_BIN_EXE_runscribe"));
-        let command = finding["command"].as_str().unwrap().replace("COMMIT", "HEAD");
-        let command = command.replace("runscribe ", &own).replace("PATH: TEXT", "nn/model.py: x");
-        let command = command.replace("TITLE", &format!("Title{number}"));
-        let mut shell = std::process::Command::new("/bin/sh");
-        shell.args(["-c", &command]).current_dir(history.project.root());
-        shell.env("GIT_CONFIG_GLOBAL", "/dev/null").env("EDITOR", "false");
-        shell.env("GIT_COMMITTER_NAME", "A").env("GIT_COMMITTER_EMAIL", "a@b");
-        let output = shell.output().unwrap();
-        assert!(output.status.success(), "{command}: {}", err(&output));
-    }
-}
-
-#[test]
-fn the_printed_commands_mend_tags_that_are_missing_or_not_pushed() {
-    let history = History::new();
-    let remote = tempfile::tempdir().unwrap();
-    let url = remote.path().to_str().unwrap();
-    history.git(&["init", "-q", "--bare", url]);
-    history.git(&["remote", "add", "origin", url]);
-    history.git(&["push", "-q", "origin", "main", "--tags"]);
-    history.replace("CHANGELOG.md", "Reason 2.", "Reason 2, after `arch/gone`.");
-    history.git(&["tag", "-d", &day_tag(3)]);
-    history.git(&["push", "-q", "origin", &format!(":refs/tags/{}", day_tag(4))]);
-    let gone = history.place("CHANGELOG.md", "arch/gone");
-    let (_, value) = check(&history, &["--remote"]);
-    expect(&value, &[("T1", gone.clone()), ("T1", history.row(3)), ("T1", history.row(4))]);
-    mend(&history, &value);
-    let (_, value) = check(&history, &["--remote"]);
-    expect(&value, &[("T1", gone)]);
-    mend(&history, &value);
-    let (exit, value) = check(&history, &["--remote"]);
-    expect(&value, &[]);
-    assert_eq!(exit, 0);
-}
-
-#[test]
-fn the_printed_commands_mend_changelog_and_tasks() {
-    let history = History::new();
-    history.tag("arch/unnamed");
-    let code = "nn/new layer.py";
-    history.write(code, "x = 2\n");
-    history.commit_all("feat(nn): a layer");
-    let todos = "docs/1_Strategy_and_Plans/active_todos.md";
-    let open = "## TODO 3: Task 3 (Priority: HIGH, Effort: 1 day)\n\n**Status:** [ ] open";
-    history.replace(todos, open, "## TODO 3: Task 3 DONE ✅\n\n**Status:** [x] Done");
-    let (_, value) = check(&history, &[]);
-    let task = history.place(todos, "TODO 3:");
-    let planted = [("T2", "arch/unnamed".to_owned()), ("T5", code.to_owned()), ("T6", task)];
-    expect(&value, &planted);
-    mend(&history, &value);
-    let (exit, value) = check(&history, &[]);
-    expect(&value, &[]);
-    assert_eq!(exit, 0);
 }
 
 #[test]

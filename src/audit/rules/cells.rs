@@ -1,6 +1,6 @@
 //! T10: empty result cells of a finished run.
 
-use super::{links, listed, quoted};
+use super::{edit, links, listed, quoted};
 use crate::audit::facts::Facts;
 use crate::audit::finding::{Audit, Code, Place, Severity};
 use crate::audit::reading::{Reading, is_pending};
@@ -24,11 +24,17 @@ pub(super) fn examine(reading: &Reading, facts: &Facts, audit: &mut Audit) {
             continue;
         }
         let only_scores = headers.iter().all(|header| links::is_score(header));
-        let command = if only_scores { "evaluate" } else { "row" };
-        let command = format!("runscribe {command} {}", quoted(run.as_str()));
+        let place = Place::line(&log.path, row.line);
+        let command = if facts.runs.get(run).is_some_and(|fact| fact.is_recorded) {
+            let run = quoted(run.as_str());
+            // The row shows what is known; the rest is a person's to say.
+            let by_row = || format!("runscribe row {run} && {}", edit(&place));
+            if only_scores { format!("runscribe evaluate {run}") } else { by_row() }
+        } else {
+            edit(&place)
+        };
         let names = listed(headers.into_iter());
         let sentence = format!("the finished run `{run}` has empty cells: {names}");
-        let place = Place::line(&log.path, row.line);
         audit.add((Code::T10, Severity::Warning), place, run.as_str(), sentence, command);
     }
 }

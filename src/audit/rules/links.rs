@@ -8,6 +8,7 @@ use crate::audit::finding::{Audit, Code, Place, Severity};
 use crate::audit::paths::{Target, resolve};
 use crate::audit::reading::{Page, Reading, is_pending};
 use crate::document::inventory::SeenRow;
+use crate::document::report::report_file;
 use crate::model::ids::RunId;
 
 /// What `#…` may name, by document.
@@ -82,7 +83,8 @@ fn row_without_report(reading: &Reading, facts: &Facts, row: &SeenRow, audit: &m
     };
     if !links.any(leads_to_report) && !has_report(reading, run) {
         let place = Place::line(&log.path, row.line);
-        add_missing_report(run, &why, place, audit);
+        let link = edit(&place);
+        add_missing_report(facts, (run, &why), (place, &link), audit);
     }
 }
 
@@ -93,14 +95,27 @@ fn runs_without_report(reading: &Reading, facts: &Facts, audit: &mut Audit) {
             continue;
         };
         if !reading.has_row(run) && !has_report(reading, run) {
-            add_missing_report(run, why, Place::whole(folder), audit);
+            let link = reading.log.as_ref().map_or(folder, |log| &log.path);
+            let link = edit(&Place::whole(link));
+            add_missing_report(facts, (run, why), (Place::whole(folder), &link), audit);
         }
     }
 }
 
-fn add_missing_report(run: &RunId, why: &str, place: Place, audit: &mut Audit) {
+/// A report that nothing links to would be the next finding.
+fn add_missing_report(
+    facts: &Facts,
+    (run, why): (&RunId, &str),
+    (place, link): (Place, &str),
+    audit: &mut Audit,
+) {
     let sentence = format!("the run `{run}` {why} and has no run report");
-    let command = format!("runscribe report {}", quoted(run.as_str()));
+    let command = if facts.runs.get(run).is_some_and(|fact| fact.is_recorded) {
+        format!("runscribe report {}", quoted(run.as_str()))
+    } else {
+        edit(&Place::whole(&format!("{}/{}", facts.reports_folder, report_file(run))))
+    };
+    let command = format!("{command} && {link}");
     audit.add((Code::T4, Severity::Warning), place, format!("report {run}"), sentence, command);
 }
 

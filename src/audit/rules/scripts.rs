@@ -1,6 +1,6 @@
 //! T9: registered scripts, and training entries that none of them launches.
 
-use super::{edit, quoted};
+use super::{SETTINGS, edit, quoted};
 use crate::audit::facts::{Facts, Records, ScriptFact};
 use crate::audit::finding::{Audit, Code, Place, Severity};
 use crate::audit::reading::Reading;
@@ -13,7 +13,7 @@ pub(super) fn examine(_: &Reading, facts: &Facts, audit: &mut Audit) {
     }
     for entry in &facts.unlaunched {
         let sentence = format!("`{entry}` trains, and no registered script launches it");
-        let command = "${EDITOR:-vi} runscribe.toml";
+        let command = edit(&Place::whole(SETTINGS));
         audit.add(KIND, Place::whole(entry), "unlaunched", sentence, command);
     }
 }
@@ -22,7 +22,8 @@ fn one(script: &ScriptFact, audit: &mut Audit) {
     let path = &script.path;
     if !script.is_there {
         let sentence = format!("the registered script `{path}` is missing");
-        let command = format!("git log --all --oneline -- {}", quoted(path));
+        let registered = edit(&Place::whole(SETTINGS));
+        let command = format!("git restore -- {} || {registered}", quoted(path));
         let place = Place::whole(path);
         audit.add((Code::T9, Severity::Error), place, "missing", sentence, command);
         return;

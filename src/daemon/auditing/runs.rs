@@ -72,6 +72,7 @@ fn in_training_folder(settings: &Settings, found: &mut Runs) {
 fn in_journal(memory: &Memory, runs: &mut BTreeMap<RunId, RunFact>) {
     for known in &memory.runs {
         let fact = runs.entry(known.run.clone()).or_default();
+        fact.is_recorded = true;
         fact.page.clone_from(&known.facts.wandb_url);
     }
     for observation in &memory.observations {

@@ -11,7 +11,7 @@ pub(crate) const RUNS: usize = 200;
 pub(crate) const LOG: &str = "docs/2_Experiments_Registry/master_experiment_log.md";
 const FEATURES: usize = 20;
 
-const ENTRY: &str = "import wandb\nfrom training.git_info import get_git_info\n\n\
+pub(crate) const ENTRY: &str = "import wandb\nfrom training.git_info import get_git_info\n\n\
     def main():\n    \
     wandb.init(project=\"MrCogito\", config={\"lr\": 1, **{f\"git_{k}\": v for k, v in get_git_info().items()}})\n    \
     trainer.train()\n\nif __name__ == \"__main__\":\n    main()\n";
@@ -150,6 +150,11 @@ impl History {
     /// Writes a finished run and its W&B files; returns the place of those.
     pub(crate) fn save_run(&self, run: &str, config: &str) -> String {
         self.write(&format!("Cache/Training/{run}/{run}/config.json"), "{}");
+        self.save_wandb(run, config)
+    }
+
+    /// Writes the W&B files of a run; returns their place.
+    pub(crate) fn save_wandb(&self, run: &str, config: &str) -> String {
         let folder = format!("wandb/offline-run-20260301_120002-{run}");
         self.write(&format!("{folder}/logs/debug.log"), &format!("config: {config}\n"));
         folder

@@ -1,15 +1,17 @@
 //! From the words of a command to the Python program that it starts.
 
+use std::rc::Rc;
+
 use super::variables::{Word, joined};
 use super::{Launcher, Parameter, Start, Undecided};
 
 /// A simple command of a script.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Command {
     /// Its line, counted from 1.
     pub(super) line: usize,
     /// The folder that it runs in, relative to the root.
-    pub(super) folder: String,
+    pub(super) folder: Rc<str>,
     /// Its words, the program first.
     pub(super) words: Vec<Word>,
     /// Whether it reads what the command before it prints.
@@ -93,8 +95,10 @@ fn look(command: &Command) -> Found {
         return unknown_program(command, first, rest);
     };
     if name == "eval" {
-        let words = rest.iter().flat_map(split).collect();
-        return look(&Command { words, ..command.clone() });
+        let is_eval = |word: &Word| word.value().map(program_name).as_deref() == Some("eval");
+        let words = rest.iter().flat_map(split).skip_while(is_eval).collect();
+        let folder = Rc::clone(&command.folder);
+        return look(&Command { line: command.line, folder, words, is_piped: command.is_piped });
     }
     if SHELLS.contains(&name.as_str()) {
         return another_script(rest);

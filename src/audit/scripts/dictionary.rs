@@ -1,11 +1,15 @@
 //! Which keys a dictionary of a Python program has, as far as its source tells.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::python::{self, File, Statement, Token};
 
 /// Calls and variables that are followed into each other.
 const DEEPEST: usize = 12;
+/// Tokens and statements that are looked at for all dictionaries of a program: where each variable
+/// is made of others several times, the ways to go through them have no end.
+const MOST: usize = 2_000_000;
 
 /// The keys of a dictionary.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -78,16 +82,29 @@ pub(super) struct Place {
 #[derive(Debug)]
 pub(super) struct Program {
     pub(super) files: Vec<File>,
+    /// What is left of [`MOST`].
+    left: Cell<usize>,
 }
 
 impl Program {
+    pub(super) fn new(files: Vec<File>) -> Self {
+        Self { files, left: Cell::new(MOST) }
+    }
+
+    /// Takes so many steps off what is left.
+    fn can_afford(&self, steps: usize) -> bool {
+        let rest = self.left.get().checked_sub(steps);
+        self.left.set(rest.unwrap_or_default());
+        rest.is_some()
+    }
+
     pub(super) fn statement(&self, place: Place) -> Option<&Statement> {
         self.files.get(place.file)?.statements.get(place.statement)
     }
 
     /// Returns the keys of the dictionary that an expression is.
     pub(super) fn keys(&self, expression: &[Token], place: Place, depth: usize) -> Keys {
-        if depth > DEEPEST {
+        if depth > DEEPEST || !self.can_afford(expression.len() + 1) {
             return Keys::open("it is nested too deeply");
         }
         let alternatives = python::split(expression, "|");
@@ -206,6 +223,9 @@ impl Program {
             return Keys::open(format!("`{name}` is not defined in the files that were read"));
         };
         let Some(file) = self.files.get(header.file) else { return Keys::default() };
+        if !self.can_afford(file.statements.len()) {
+            return Keys::open(format!("`{name}` is nested too deeply"));
+        }
         let returned = file.statements.iter().enumerate().filter(|(_, statement)| {
             statement.function == Some(header.statement)
                 && statement.tokens.first().is_some_and(|token| token.is_name("return"))
@@ -258,6 +278,9 @@ impl Program {
     ) -> Option<Keys> {
         let file = self.files.get(place.file)?;
         let used = self.statement(place)?;
+        if !self.can_afford(place.statement) {
+            return Some(Keys::open(format!("`{name}` is nested too deeply")));
+        }
         let before = file.statements.get(..place.statement)?.iter().enumerate();
         let mut keys: Option<Keys> = None;
         for (number, statement) in before.filter(|(_, other)| other.function == function) {

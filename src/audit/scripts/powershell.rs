@@ -7,6 +7,8 @@ use super::variables::{Variables, Word, above, joined};
 
 /// Characters of a script that are looked at.
 const LONGEST: usize = 1 << 20;
+/// Nesting of lists that is followed.
+const DEEPEST: usize = 64;
 
 /// Reads the commands of a script.
 pub(super) fn read(source: Source<'_>) -> Vec<Command> {
@@ -14,6 +16,7 @@ pub(super) fn read(source: Source<'_>) -> Vec<Command> {
         script: source.path,
         cursor: Cursor::new(source.text, LONGEST),
         variables: Variables::default(),
+        lists: 0,
     };
     reader.commands()
 }
@@ -22,6 +25,8 @@ struct Reader<'a> {
     script: &'a str,
     cursor: Cursor,
     variables: Variables,
+    /// The lists that are being read.
+    lists: usize,
 }
 
 impl Reader<'_> {
@@ -146,6 +151,10 @@ impl Reader<'_> {
         }
         self.cursor.skip(1);
         let mut words = Vec::new();
+        if self.lists == DEEPEST {
+            return words;
+        }
+        self.lists += 1;
         while let Some(character) = self.cursor.peek(0) {
             match character {
                 ')' => {
@@ -159,6 +168,7 @@ impl Reader<'_> {
                 _ => words.extend(self.word()),
             }
         }
+        self.lists -= 1;
         called(&words, self.script).map_or(words, |word| vec![word])
     }
 
@@ -313,7 +323,7 @@ impl Reader<'_> {
             "true" | "false" | "null" => vec![Word::known(name)],
             "pwd" => vec![Word::known(place(&self.variables.folder))],
             _ => match self.variables.get(&name) {
-                Some(value) => value.to_vec(),
+                Some(value) => value,
                 None if name.starts_with("env:") => {
                     vec![Word::unknown(format!("`${name}` comes from the environment"))]
                 }

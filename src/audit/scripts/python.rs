@@ -1,5 +1,7 @@
 //! Python source as statements of tokens: enough to see calls, dictionaries and where they stand.
 
+use std::collections::BTreeSet;
+
 use super::Source;
 use super::cursor::Cursor;
 
@@ -65,7 +67,7 @@ const SHORT_SYMBOLS: &str = "()[]{},:.=|+-*/%&^~<>@;!";
 /// only those that exist are meant.
 pub fn imports(source: Source<'_>) -> Vec<String> {
     let folder = source.path.rsplit_once('/').map_or("", |(folder, _)| folder);
-    let mut found: Vec<String> = Vec::new();
+    let (mut found, mut known) = (Vec::new(), BTreeSet::new());
     for statement in &read(source).statements {
         for module in modules(&statement.tokens, folder) {
             let bases = if module.is_relative { vec![""] } else { vec!["", folder] };
@@ -76,7 +78,7 @@ pub fn imports(source: Source<'_>) -> Vec<String> {
                     format!("{base}/{}", module.path)
                 };
                 for path in [format!("{path}.py"), format!("{path}/__init__.py")] {
-                    if !found.contains(&path) {
+                    if known.insert(path.clone()) {
                         found.push(path);
                     }
                 }

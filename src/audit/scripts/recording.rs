@@ -38,7 +38,7 @@ pub struct Recording {
 /// imports, as far as they are there ([`super::imports`]).
 pub fn recording(entry: Source<'_>, imported: &[Source<'_>], wanted: &[String]) -> Recording {
     let sources = std::iter::once(entry).chain(imported.iter().copied());
-    let program = Program { files: sources.map(python::read).collect() };
+    let program = Program::new(sources.map(python::read).collect());
     let starts = starts(&program);
     let git_info = called(&program, GIT_FACTS);
     let wandb_init = match starts.first() {

@@ -390,3 +390,42 @@ fn no_text_is_too_odd_to_be_read() {
         }
     }
 }
+
+/// Each of these once took more memory or time than any machine has, or ended the stack.
+#[test]
+fn a_script_of_few_lines_cannot_grow_without_end() {
+    let doubled = "A=\"$A$A\"\n".repeat(60);
+    let text = format!("A=x\n{doubled}python a.py --x $A\n");
+    let reason = "the script's variables come to too much to be followed";
+    let shell = |text: &str| launcher(Source { path: "a.sh", text });
+    let start = shell(&text).starts.remove(0);
+    assert_eq!((start.entry.as_str(), &start.parameters[0].value), ("a.py", &Err(reason.into())));
+    let doubled = "L=(\"${L[@]}\" \"${L[@]}\")\n".repeat(60);
+    drop(shell(&format!("L=(x)\n{doubled}echo \"${{L[@]}}\"\n")));
+    let doubled = "$a = \"$a$a\"\n".repeat(60);
+    let text = format!("$a = 'x'\n{doubled}python a.py --x $a\n");
+    let start = launcher(Source { path: "a.ps1", text: &text }).starts.remove(0);
+    assert_eq!(start.parameters[0].value, Err(reason.to_owned()));
+    // A reason is repeated with each use, a folder with each command.
+    drop(shell(&format!("A=$({})\npython a.py{}\n", "x".repeat(20_000), " $A".repeat(20_000))));
+    drop(shell(&"cd a\n".repeat(20_000)));
+    drop(shell(&"L+=(x)\n".repeat(20_000)));
+    // Nesting that is followed by a call of a function each.
+    for path in ["a.sh", "a.ps1"] {
+        drop(launcher(Source { path, text: &"eval ".repeat(20_000) }));
+        drop(launcher(Source { path, text: &format!("x {}", "(".repeat(20_000)) }));
+        drop(launcher(Source { path, text: &format!("$x = {}", "@(".repeat(20_000)) }));
+    }
+}
+
+#[test]
+fn a_program_of_few_lines_is_not_gone_through_without_end() {
+    let text = "import wandb\na = {}\n".to_owned()
+        + &"a.update(a)\n".repeat(200)
+        + &format!("wandb.init(config={})\n", ["a"; 200].join(" | "));
+    let read = recording(Source { path: "a.py", text: &text }, &[], &["git_tag".to_owned()]);
+    assert_eq!(read.keys[0].1, Answer::Undecided("it is nested too deeply".to_owned()));
+    let names: Vec<String> = (0..50_000).map(|number| format!("m{number}")).collect();
+    let text = format!("import {}\n", names.join(", "));
+    assert_eq!(imports(Source { path: "a.py", text: &text }).len(), 100_000);
+}

@@ -1,6 +1,16 @@
 //! Words whose value may be unknown, and the variables of a script.
 
+use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+/// What all uses of variables may come to in one script, in bytes: one that is made of itself twice
+/// doubles with each line.
+const MOST: usize = 8 << 20;
+/// Characters of a reason that a person needs.
+const LONGEST_REASON: usize = 200;
+/// Longer paths than this the system itself refuses.
+const LONGEST_PATH: usize = 4096;
 
 /// A word of a command, as far as reading tells it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -17,7 +27,12 @@ impl Word {
     }
 
     pub(super) fn unknown(reason: impl Into<String>) -> Self {
-        Self { text: "…".to_owned(), unknown: Some(reason.into()) }
+        let mut reason: String = reason.into();
+        if let Some((end, _)) = reason.char_indices().nth(LONGEST_REASON) {
+            reason.truncate(end);
+            reason.push('…');
+        }
+        Self { text: "…".to_owned(), unknown: Some(reason) }
     }
 
     pub(super) fn push(&mut self, other: &Self) {
@@ -46,20 +61,34 @@ impl Word {
 /// What is set inside a block (a condition, a loop, a function, a subshell) holds until its end;
 /// behind it the variable is unknown, unless it has the same value as before, and the folder is the
 /// one from before.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Variables {
     /// Relative to the root; empty for the root itself.
-    pub(super) folder: String,
+    pub(super) folder: Rc<str>,
     /// The folders that `pushd` left.
-    left: Vec<String>,
+    pushed: Vec<Rc<str>>,
     values: BTreeMap<String, Vec<Word>>,
     blocks: Vec<Block>,
+    /// What is left of [`MOST`].
+    left: Cell<usize>,
 }
 
-#[derive(Debug, Default)]
+impl Default for Variables {
+    fn default() -> Self {
+        Self {
+            folder: "".into(),
+            pushed: Vec::new(),
+            values: BTreeMap::new(),
+            blocks: Vec::new(),
+            left: Cell::new(MOST),
+        }
+    }
+}
+
+#[derive(Debug)]
 struct Block {
     /// The folder before it.
-    folder: String,
+    folder: Rc<str>,
     /// What the variables that were set inside held before it.
     before: BTreeMap<String, Option<Vec<Word>>>,
     /// Variables whose value behind the block depends on it.
@@ -68,8 +97,20 @@ struct Block {
 
 impl Variables {
     /// Returns the value; `None` for a variable that the script does not set.
-    pub(super) fn get(&self, name: &str) -> Option<&[Word]> {
-        self.values.get(name).map(Vec::as_slice)
+    pub(super) fn get(&self, name: &str) -> Option<Vec<Word>> {
+        let value = self.values.get(name)?;
+        Some(if self.can_afford(value) { value.clone() } else { vec![too_large()] })
+    }
+
+    /// Takes a copy of these words off what is left.
+    fn can_afford(&self, words: &[Word]) -> bool {
+        let left = self.left.get();
+        let size = |word: &Word| {
+            size_of::<Word>() + word.text.len() + word.unknown.as_ref().map_or(0, String::len)
+        };
+        let rest = (left > 0).then(|| left.checked_sub(words.iter().map(size).sum())).flatten();
+        self.left.set(rest.unwrap_or_default());
+        rest.is_some()
     }
 
     pub(super) fn set(&mut self, name: &str, value: Vec<Word>) {
@@ -81,7 +122,12 @@ impl Variables {
 
     /// Adds to a list.
     pub(super) fn append(&mut self, name: &str, more: Vec<Word>) {
-        let mut value = self.values.get(name).cloned().unwrap_or_default();
+        let is_kept = self.blocks.last().is_none_or(|block| block.before.contains_key(name));
+        if is_kept {
+            self.values.entry(name.to_owned()).or_default().extend(more);
+            return;
+        }
+        let mut value = self.get(name).unwrap_or_default();
         value.extend(more);
         self.set(name, value);
     }
@@ -93,24 +139,30 @@ impl Variables {
     /// Goes where `cd`, `pushd` and `popd` go, as far as reading tells it.
     pub(super) fn change_folder(&mut self, words: &[Word]) {
         let name = words.first().and_then(Word::value).map(str::to_ascii_lowercase);
-        let Some(name) = name else { return };
         let target = words.iter().skip(1).find(|word| !word.text.starts_with('-'));
-        let target = target.and_then(Word::value).map(|folder| joined(&self.folder, folder));
-        match name.as_str() {
-            "cd" | "set-location" => self.folder = target.unwrap_or_else(|| self.folder.clone()),
-            "pushd" | "push-location" => {
-                self.left.push(self.folder.clone());
-                self.folder = target.unwrap_or_else(|| self.folder.clone());
+        let target = target.and_then(Word::value).unwrap_or_default();
+        match name.as_deref() {
+            Some("cd" | "set-location") => self.enter(target),
+            Some("pushd" | "push-location") => {
+                self.pushed.push(Rc::clone(&self.folder));
+                self.enter(target);
             }
-            "popd" | "pop-location" => {
-                self.folder = self.left.pop().unwrap_or_default();
+            Some("popd" | "pop-location") => {
+                self.folder = self.pushed.pop().unwrap_or_else(|| "".into());
             }
             _ => {}
         }
     }
 
+    fn enter(&mut self, folder: &str) {
+        if !folder.is_empty() && self.folder.len() + folder.len() < LONGEST_PATH {
+            self.folder = joined(&self.folder, folder).into();
+        }
+    }
+
     pub(super) fn open(&mut self) {
-        self.blocks.push(Block { folder: self.folder.clone(), ..Block::default() });
+        let folder = Rc::clone(&self.folder);
+        self.blocks.push(Block { folder, before: BTreeMap::new(), differing: BTreeSet::new() });
     }
 
     /// Begins another branch of the innermost block.
@@ -131,7 +183,7 @@ impl Variables {
     }
 
     fn restore(&mut self, block: &mut Block) {
-        self.folder.clone_from(&block.folder);
+        self.folder = Rc::clone(&block.folder);
         for (name, before) in std::mem::take(&mut block.before) {
             if self.values.get(&name) != before.as_ref() {
                 block.differing.insert(name.clone());
@@ -142,6 +194,10 @@ impl Variables {
             };
         }
     }
+}
+
+fn too_large() -> Word {
+    Word::unknown("the script's variables come to too much to be followed")
 }
 
 /// Joins folders and a file name as a path relative to the root, without `.` and `..` where they

@@ -124,7 +124,7 @@ impl Reader<'_> {
             "" | "[@]" | "[*]" if !name.is_empty() => value,
             _ if [":-", "-", ":=", "="].iter().any(|form| operation.starts_with(form)) => {
                 if let Some(value) = self.variables.get(name) {
-                    value.to_vec()
+                    value
                 } else {
                     let default = operation.trim_start_matches([':', '-', '=']);
                     let reason = format!("`{name}` comes from the environment, else `{default}`");
@@ -137,7 +137,7 @@ impl Reader<'_> {
 
     fn variable(&self, name: &str) -> Vec<Word> {
         match self.variables.get(name) {
-            Some(value) => value.to_vec(),
+            Some(value) => value,
             None if name == "PWD" => vec![Word::known(folder_name(&self.variables.folder))],
             None => vec![Word::unknown(format!("`{name}` comes from the environment"))],
         }

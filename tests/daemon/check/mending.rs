@@ -143,7 +143,10 @@ fn what_is_printed_mends_tags_and_rows() {
     let page = page.replace('&', "\\&");
     let rest = [5, 6]
         .map(|number| format!("/{}/s,| -- | Good,| `{}` | Good,\n", run(number), day_tag(number)));
-    let edits = format!("{lost}{}s,offline,{page},\n", rest.concat());
+    // Once it is tagged, the run's own tag is the one without a row.
+    let nowhere = "`train/nowhere_20260301`";
+    let own = format!("s,{nowhere} |,{nowhere} `{}` |,\n", day_tag(3));
+    let edits = format!("{lost}{own}{}s,offline,{page},\n", rest.concat());
     will_edit(&history, "master_experiment_log.md.sed", &edits);
     mend_all(&history, &planted);
     let log = fs::read_to_string(history.project.path(LOG)).unwrap();

@@ -7,7 +7,7 @@
 mod checks;
 mod memory;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 
@@ -17,14 +17,14 @@ use crate::audit::scripts::Plan;
 use crate::document::difference;
 use crate::document::pending::{self, PendingRow};
 use crate::git::starting::{self, NamedTag};
-use crate::git::{self, history, making};
+use crate::git::{self, making};
 use crate::model::begun::BegunTraining;
 use crate::model::observation::{CellFill, RunColumn};
 use crate::model::time::Moment;
 use crate::record::replace::{self, ReplaceError};
 use crate::settings::{LogWrite, Settings};
 
-use super::{log_branch, now};
+use super::{discipline, log_branch, now};
 
 pub use checks::Checked;
 
@@ -90,7 +90,7 @@ pub async fn prepare(settings: &Settings, wanted: &Wanted) -> anyhow::Result<Pre
     }
     let row = start.row(&tag);
     let training = start.training(tag, commit, &row, text.as_deref())?;
-    let remote = if wanted.push { Some(remote(root).await?) } else { None };
+    let remote = if wanted.push { Some(discipline::remote(root).await?) } else { None };
     Ok(Prepared { checked, has_tag, training, row, log, remote })
 }
 
@@ -167,13 +167,6 @@ impl Start<'_> {
             plan: row.plan.iter().map(|(_, value)| value.clone()).collect(),
         })
     }
-}
-
-async fn remote(root: &Path) -> anyhow::Result<String> {
-    let remote = history::remote(root).await?;
-    remote.context("there is no remote to push the tag to, neither `origin` nor the branch's own nor a single one: add \
-         it with `git remote add`",
-    )
 }
 
 /// Returns the log that the daemon writes as well.

@@ -231,10 +231,11 @@ pub async fn tag_evaluation(
     Ok(Tagged { tag, commit, message, changed, pushed: None })
 }
 
-async fn remote(root: &Path) -> anyhow::Result<String> {
-    let remote = history::remote(root).await?;
-    remote.context("there is no remote to push to, neither `origin` nor the branch's own nor a single one: add it with \
-         `git remote add`",
+/// Returns the remote that tags are pushed to.
+pub(super) async fn remote(root: &Path) -> anyhow::Result<String> {
+    history::remote(root).await?.context(
+        "there is no remote to push the tag to, neither `origin` nor the branch's own nor a single \
+         one: add it with `git remote add`",
     )
 }
 

@@ -107,7 +107,15 @@ impl Play {
 
     fn event(&mut self, event: Event) {
         self.now = self.now.after(Duration::from_millis(10));
-        for effect in step(&mut self.world, event, self.now) {
+        let before = leaves_runs(&self.world, &event).then(|| snapshot(&self.world, self.now));
+        let effects = step(&mut self.world, event, self.now);
+        if let Some(before) = before.filter(|_| effects.is_empty()) {
+            // As text, in which also values that are no numbers are equal.
+            let rest = format!("{:?}", snapshot_of_the_rest(&before, &self.world, self.now));
+            let whole = format!("{:?}", snapshot(&self.world, self.now));
+            assert_eq!(rest, whole, "it did not leave the runs alone");
+        }
+        for effect in effects {
             match effect {
                 Effect::Record(transaction) => self.journal.record(transaction),
                 Effect::Analyze(order) => self.orders.push(*order),

@@ -51,16 +51,15 @@ pub enum Since {
 /// Git itself gives no answer, or refuses to look at what is there: a checkout of another user is
 /// none without history.
 pub async fn has_history(folder: &Path) -> Result<bool, GitError> {
-    match output(folder, Call::local(&["rev-parse", "--git-dir"])).await {
-        Ok(_) => {}
-        Err(error) if error.is_no_repository() => return Ok(false),
-        Err(error) => return Err(error),
-    }
     match output(folder, Call::local(&["rev-parse", "--verify", "--quiet", "HEAD^{commit}"])).await
     {
-        Ok(_) => Ok(true),
-        Err(GitError::Failed { .. }) => Ok(false),
-        Err(error) => Err(error),
+        Ok(_) => return Ok(true),
+        Err(GitError::Failed { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    match output(folder, Call::local(&["rev-parse", "--git-dir"])).await {
+        Err(error) if !error.is_no_repository() => Err(error),
+        _ => Ok(false),
     }
 }
 

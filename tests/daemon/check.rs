@@ -3,6 +3,7 @@
 
 mod history;
 mod mending;
+mod planting;
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,6 +12,7 @@ use serde_json::Value;
 
 use crate::support::{code, err, out};
 use history::{History, LOG, RUNS, day_tag, report, run};
+use planting::{break_changelog_and_tasks, break_tags_and_rows};
 
 /// A finding as code and place.
 type Found = (String, String);
@@ -58,27 +60,16 @@ fn a_history_in_order_has_no_findings() {
 #[test]
 fn every_planted_break_of_tags_and_rows_is_found_in_its_place() {
     let history = History::new();
-    let mut planted = Vec::new();
-    // T1: a tag that does not exist, in the log and in the changelog.
-    history.replace(LOG, &format!("`{}`", day_tag(3)), "`train/nowhere_20260301`");
-    planted.push(("T1", history.row(3)));
+    let mut planted = break_tags_and_rows(&history);
+    // T1 and T2: a tag in the changelog that does not exist, and one that it does not name.
     history.replace("CHANGELOG.md", "Reason 2.", "Reason 2, after `arch/gone`.");
     planted.push(("T1", history.place("CHANGELOG.md", "arch/gone")));
-    // T2: a tag without a row, a row without a tag, a tag that the changelog does not name.
-    history.tag("train/lost_20260301");
-    planted.push(("T2", "train/lost_20260301".to_owned()));
-    history.replace(LOG, &format!("`{}`", day_tag(5)), "--");
-    planted.push(("T2", history.row(5)));
     history.tag("arch/unnamed");
     planted.push(("T2", "arch/unnamed".to_owned()));
-    // T3: a run without a row, a row without a run.
+    // T3: a run without a row.
     let new = "diffusion_H9L9C9D9_20260302_120000";
     history.save_run(new, &history.config(new));
     planted.push(("T3", format!("Cache/Training/{new}")));
-    fs::remove_dir_all(history.project.path("Cache/Training").join(run(7))).unwrap();
-    fs::remove_dir_all(history.wandb_folder(&run(7))).unwrap();
-    history.replace(LOG, &format!("[W&B](https://wandb.ai/e/MrCogito/runs/{})", run(7)), "offline");
-    planted.push(("T3", history.row(7)));
     // T10: empty result cells.
     history.replace(LOG, "| 1.09 | **20.1 / 128** | **MRPC:** 80.9%", "| -- | — | TBD");
     planted.push(("T10", history.row(9)));
@@ -118,26 +109,7 @@ fn every_planted_break_of_links_and_reports_is_found_in_its_place() {
 #[test]
 fn every_planted_break_of_changelog_and_tasks_is_found_in_its_place() {
     let history = History::new();
-    let mut planted = Vec::new();
-    // T5: code that changed after the newest tag, and entries out of form and order.
-    history.write("nn/new layer.py", "x = 2\n");
-    history.commit_all("feat(nn): a layer");
-    planted.push(("T5", "nn/new layer.py".to_owned()));
-    history.replace("CHANGELOG.md", "**Why:** Reason 4.", "Reason 4.");
-    planted.push(("T5", history.place("CHANGELOG.md", "— Feature 4")));
-    history.replace("CHANGELOG.md", "[2026-02-08] — Feature 7", "[2026-02-28] — Feature 7");
-    planted.push(("T5", history.place("CHANGELOG.md", "— Feature 7")));
-    history.replace("CHANGELOG.md", "**Git tag:** `arch/feature-9`", "See `arch/feature-9`.");
-    planted.push(("T5", history.place("CHANGELOG.md", "— Feature 9")));
-    history.replace("CHANGELOG.md", "**Related TODO:** TODO 11\n", "**Related TODO:** TODO 77\n");
-    planted.push(("T5", history.place("CHANGELOG.md", "TODO 77")));
-    // T6: a task done without date or commit, and a commit that does not exist.
-    let todos = "docs/1_Strategy_and_Plans/active_todos.md";
-    let open = "## TODO 3: Task 3 (Priority: HIGH, Effort: 1 day)\n\n**Status:** [ ] open";
-    history.replace(todos, open, "## TODO 3: Task 3 DONE ✅\n\n**Status:** [x] Done");
-    planted.push(("T6", history.place(todos, "TODO 3:")));
-    history.replace(todos, "- [ ] something", "- [ ] something after `badc0de1`");
-    planted.push(("T6", history.place(todos, "badc0de1")));
+    let planted = break_changelog_and_tasks(&history);
     let (exit, value) = check(&history, &[]);
     expect(&value, &planted);
     assert_eq!(exit, 3);

@@ -8,6 +8,7 @@ use std::process::{Command, Output};
 use serde_json::Value;
 
 use super::history::{ENTRY, ENTRY_WITHOUT_GIT, History, LOG, day_tag, report, run};
+use super::planting::{break_changelog_and_tasks, break_tags_and_rows, wandb_link};
 use super::{Found, check, expect, findings};
 use crate::support::{FakeReport, err, out, wait};
 
@@ -119,13 +120,7 @@ fn the_printed_commands_mend_tags_that_are_missing_or_not_pushed() {
 #[test]
 fn what_is_printed_mends_tags_and_rows() {
     let history = History::new();
-    let mut planted = Vec::new();
-    history.replace(LOG, &format!("`{}`", day_tag(3)), "`train/nowhere_20260301`");
-    planted.push(("T1", history.row(3)));
-    history.tag("train/lost_20260301");
-    planted.push(("T2", "train/lost_20260301".to_owned()));
-    history.replace(LOG, &format!("`{}`", day_tag(5)), "--");
-    planted.push(("T2", history.row(5)));
+    let mut planted = break_tags_and_rows(&history);
     // Of this one the run's own files say which commit is to be tagged.
     history.replace(LOG, &format!("`{}`", day_tag(6)), "--");
     history.git(&["tag", "-d", &day_tag(6)]);
@@ -134,11 +129,7 @@ fn what_is_printed_mends_tags_and_rows() {
     history.write(&format!("Cache/Training/{new}/checkpoint-20/config.json"), "{}");
     history.save_wandb(new, &history.config(new));
     planted.push(("T3", format!("Cache/Training/{new}")));
-    fs::remove_dir_all(history.project.path("Cache/Training").join(run(7))).unwrap();
-    fs::remove_dir_all(history.wandb_folder(&run(7))).unwrap();
-    let page = format!("[W&B](https://wandb.ai/e/MrCogito/runs/{})", run(7));
-    history.replace(LOG, &page, "offline");
-    planted.push(("T3", history.row(7)));
+    let page = wandb_link(&run(7));
     let lost = format!("s,`{0}` |,`{0}` `train/lost_20260301` |,\n", day_tag(20));
     let page = page.replace('&', "\\&");
     let rest = [5, 6]
@@ -193,29 +184,12 @@ fn what_is_printed_mends_links_and_reports() {
 #[test]
 fn what_is_printed_mends_changelog_and_tasks() {
     let history = History::new();
-    let mut planted = Vec::new();
     history.tag("arch/unnamed");
+    let mut planted = break_changelog_and_tasks(&history);
     planted.push(("T2", "arch/unnamed".to_owned()));
-    let code = "nn/new layer.py";
-    history.write(code, "x = 2\n");
-    history.commit_all("feat(nn): a layer");
-    planted.push(("T5", code.to_owned()));
-    history.replace("CHANGELOG.md", "**Why:** Reason 4.", "Reason 4.");
-    planted.push(("T5", history.place("CHANGELOG.md", "— Feature 4")));
-    history.replace("CHANGELOG.md", "[2026-02-08] — Feature 7", "[2026-02-28] — Feature 7");
-    planted.push(("T5", history.place("CHANGELOG.md", "— Feature 7")));
-    history.replace("CHANGELOG.md", "**Git tag:** `arch/feature-9`", "See `arch/feature-9`.");
-    planted.push(("T5", history.place("CHANGELOG.md", "— Feature 9")));
-    history.replace("CHANGELOG.md", "**Related TODO:** TODO 11\n", "**Related TODO:** TODO 77\n");
-    planted.push(("T5", history.place("CHANGELOG.md", "TODO 77")));
     let edits = "s,^Reason 4.,**Why:** Reason 4.,\ns,2026-02-28,2026-02-08,\n\
                  s,^See `arch/feature-9`.,**Git tag:** `arch/feature-9`,\ns,TODO 77,TODO 11,\n";
     will_edit(&history, "CHANGELOG.md.sed", edits);
-    let open = "## TODO 3: Task 3 (Priority: HIGH, Effort: 1 day)\n\n**Status:** [ ] open";
-    history.replace(TODOS, open, "## TODO 3: Task 3 DONE ✅\n\n**Status:** [x] Done");
-    planted.push(("T6", history.place(TODOS, "TODO 3:")));
-    history.replace(TODOS, "- [ ] something", "- [ ] something after `badc0de1`");
-    planted.push(("T6", history.place(TODOS, "badc0de1")));
     will_edit(&history, "active_todos.md.sed", "s, after `badc0de1`,,\n");
     mend_all(&history, &planted);
 }

@@ -374,7 +374,7 @@ fn is_header_row(file: &[u8], line: Line) -> bool {
     table::has_pipe(line.text(file)) && table::cells(file, line).next().is_some()
 }
 
-fn is_delimiter_row(file: &[u8], line: Line) -> bool {
+pub(super) fn is_delimiter_row(file: &[u8], line: Line) -> bool {
     let (columns, content) = unindented(line.text(file));
     let starts_like_one = matches!(content.first(), Some(b'|' | b':' | b'-'));
     if columns > 3 || !starts_like_one || !table::has_pipe(content) {

@@ -8,7 +8,7 @@ use pulldown_cmark::{Event, Options, Parser, Tag};
 use super::properties::{any_edit, written_log};
 use super::support::links;
 use crate::document::apply;
-use crate::document::markdown::{Blocks, Kind, Lines, tables};
+use crate::document::markdown::{Blocks, Kind, Lines, is_delimiter_row, tables};
 use crate::document::syntax::{list_marker, unindented};
 use crate::document::table;
 use crate::model::observation::DocumentEdit;
@@ -67,6 +67,7 @@ fn ours(file: &[u8]) -> Structure {
 }
 
 fn theirs(text: &str) -> Structure {
+    let text = &with_known_ends(text);
     let numbers = Numbers::of(text.as_bytes());
     let mut structure = Structure::default();
     for (event, range) in Parser::new_ext(text, Options::ENABLE_TABLES).into_offset_iter() {
@@ -86,6 +87,18 @@ fn theirs(text: &str) -> Structure {
         }
     }
     structure
+}
+
+/// Returns a text whose lines all end in `\n` or `\r\n`: in code and HTML the oracle does not know the
+/// carriage return alone as a line's end.
+fn with_known_ends(text: &str) -> String {
+    let mut known = String::with_capacity(text.len());
+    let mut rest = text.chars().peekable();
+    while let Some(one) = rest.next() {
+        let is_end = one == '\r' && rest.peek() != Some(&'\n');
+        known.push(if is_end { '\n' } else { one });
+    }
+    known
 }
 
 /// Returns whether the oracle sees a table with this header line in a text.
@@ -111,15 +124,21 @@ fn for_the_oracle(log: &[u8]) -> String {
     let text = String::from_utf8_lossy(log);
     // It does not know the byte order mark.
     let text = text.trim_start_matches('\u{feff}');
-    // In code it does not know the carriage return alone as a line's end.
-    let text = if text.contains('\n') { text.to_owned() } else { text.replace('\r', "\n") };
     // It takes an indented line below a table for a row, where GitHub sees code, and text and a
     // header that does not begin with a pipe for one paragraph, where GitHub sees a table.
-    [("\r\n", "    "), ("\n", "    "), ("\r\n", "Eff."), ("\n", "Eff.")]
-        .iter()
-        .fold(text, |text, (end, start)| {
-            text.replace(&format!("{end}{start}"), &format!("{end}{end}{start}"))
-        })
+    let file = text.as_bytes();
+    let mut lines = Lines::within(file, &(0..file.len())).peekable();
+    let (mut apart, mut end) = (Vec::new(), &[][..]);
+    while let Some(line) = lines.next() {
+        let bare = !line.text(file).trim_ascii_start().starts_with(b"|");
+        let is_header = bare && lines.peek().is_some_and(|below| is_delimiter_row(file, *below));
+        if is_header || line.text(file).starts_with(b"    ") {
+            apart.extend_from_slice(end);
+        }
+        end = line.terminator(file);
+        apart.extend_from_slice(&file[line.start..line.next]);
+    }
+    String::from_utf8_lossy(&apart).into_owned()
 }
 
 /// What begins on the line of a list marker or quote, or is indented like code, is left alone.

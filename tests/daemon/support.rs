@@ -327,10 +327,13 @@ fn write_state(folder: &Path, step: u64) {
     fs::write(folder.join("trainer_state.json"), state.to_string()).unwrap();
 }
 
+/// The time zone of whoever runs the program: for an hour or two of each day another day than UTC's.
+pub(crate) const TIME_ZONE: &str = "Europe/Berlin";
+
 /// The program with a clean environment.
 pub(crate) fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_runscribe"));
-    command.args(arguments).env_clear().env("TZ", "Europe/Berlin").env("NO_COLOR", "1");
+    command.args(arguments).env_clear().env("TZ", TIME_ZONE).env("NO_COLOR", "1");
     command.env("PATH", "/usr/bin:/bin").stdin(Stdio::null());
     command
 }

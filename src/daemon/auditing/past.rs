@@ -124,9 +124,7 @@ async fn changes(
         return Ok(());
     };
     let files = history::changed_since(root, &newest.name, MODEL).await?;
-    let made = jiff::Timestamp::from_second(newest.created).ok();
-    let day = made.map(|made| made.to_zoned(TimeZone::system()).date());
-    past.changed = Some(Changed { tag: newest.name.clone(), day, files });
+    past.changed = Some(Changed { tag: newest.name.clone(), day: newest.day, files });
     Ok(())
 }
 

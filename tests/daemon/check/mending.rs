@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::history::{ENTRY, ENTRY_WITHOUT_GIT, History, LOG, day_tag, report, run};
 use super::planting::{break_changelog_and_tasks, break_tags_and_rows, wandb_link};
 use super::{Found, check, expect, findings};
-use crate::support::{FakeReport, err, out, wait};
+use crate::support::{FakeReport, TIME_ZONE, err, out, wait};
 
 const TODOS: &str = "docs/1_Strategy_and_Plans/active_todos.md";
 /// A mended finding may show the next one, such as a tag that was made and is not pushed yet.
@@ -42,6 +42,7 @@ fn run_command(history: &History, number: usize, finding: &Value) -> (String, Ou
     shell.args(["-c", &command]).current_dir(history.project.root());
     shell.env("GIT_CONFIG_GLOBAL", "/dev/null").env("EDITOR", history.project.path("fake/editor"));
     shell.env_remove("VISUAL").env_remove("GIT_EDITOR").env("TERM", "xterm");
+    shell.env("TZ", TIME_ZONE);
     shell.env("GIT_COMMITTER_NAME", "A").env("GIT_COMMITTER_EMAIL", "a@b");
     let output = shell.output().unwrap();
     assert!(output.status.success(), "{command}: {}{}", out(&output), err(&output));

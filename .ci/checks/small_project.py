@@ -33,6 +33,11 @@ BEGUN_TAG = "train/diffusion_H64L2C128D2_20261123"
 BEGUN_ROW = (f"| 2026-11-23 | `diffusion_H64L2C128D2` | H64 L2 C128 | Odra | -- | -- | `{BEGUN_TAG}` "
              "| PENDING: LR 3e-4 |\n")
 EMPTY_ROW = f"| 2026-11-23 | `{RUN}` | H64 L2 C128 | Odra | -- | -- | -- | **TBD** |\n"
+# Which of two sections that a log lacks is needed first depends on the moment: it has this one.
+EVALUATIONS = (
+    "\n## Evaluation Experiments (Zero Training Cost)\n\n| Date | Eval Type | Source Checkpoint "
+    "| Machine | Tasks | Key Scores | WandB | Conclusion |\n|---|---|---|---|---|---|---|---|\n\n"
+)
 FOOTER = "---\n\nNo newline at the end"
 
 TEXT = """=================================================================
@@ -84,7 +89,7 @@ def make_project(root, has_row):
 def begin(root):
     """Writes the row of a training that was begun, as `begin` does, and what that notes of it."""
     log = root / REGISTRY / "master_experiment_log.md"
-    log.write_text(HEADER + BEGUN_ROW + FOOTER)
+    log.write_text(HEADER + BEGUN_ROW + EVALUATIONS + FOOTER)
     folder = root / "Cache/runscribe/begun"
     folder.mkdir(parents=True)
     note = folder / f"{BEGUN_TAG.replace('/', '+')}.json"

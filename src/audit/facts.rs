@@ -53,7 +53,7 @@ pub struct History {
 pub struct Changed {
     /// The newest `arch/` tag.
     pub tag: String,
-    /// The day on which it was made.
+    /// The earliest day that it was anywhere when it was made.
     pub day: Option<Date>,
     /// The files that later commits changed, with the newest of these commits.
     pub files: BTreeMap<String, String>,

@@ -5,8 +5,6 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
-use jiff::civil::Date;
-
 use super::command::{Call, GitError, output};
 
 /// A remote that does not say its tags by then is away.
@@ -34,8 +32,6 @@ pub struct Tag {
     pub annotated: bool,
     /// When it was made, else when its commit was made, in seconds since 1970.
     pub created: i64,
-    /// The day of that, where whoever made it was: the same for everyone who reads it.
-    pub day: Option<Date>,
 }
 
 /// What is to be looked at.
@@ -96,7 +92,7 @@ pub async fn commits(folder: &Path, since: &Since) -> Result<Vec<Commit>, GitErr
 /// Returns all tags of commits, in the order of their names.
 pub async fn tags(folder: &Path, since: &Since) -> Result<Vec<Tag>, GitError> {
     let format = "--format=%(refname:strip=2)%01%(objecttype)%01%(objectname)%01%(*objecttype)%01\
-                  %(*objectname)%01%(creatordate:unix)%01%(creatordate:short)";
+                  %(*objectname)%01%(creatordate:unix)";
     let mut arguments = vec!["for-each-ref", format];
     if let Since::Revision(revision) = since {
         arguments.extend(["--no-merged", revision]);
@@ -236,15 +232,13 @@ fn commit(record: &str) -> Option<Commit> {
 /// A tag of something else than a commit is none of ours.
 fn tag(record: &str) -> Option<Tag> {
     let fields: Vec<&str> = record.split('\u{1}').collect();
-    let [name, kind, object, inner_kind, inner, created, day] = fields.as_slice() else {
-        return None;
-    };
+    let [name, kind, object, inner_kind, inner, created] = fields.as_slice() else { return None };
     let annotated = *kind == "tag";
     let (commit, is_commit) =
         if annotated { (*inner, *inner_kind == "commit") } else { (*object, *kind == "commit") };
     let created = created.parse().unwrap_or_default();
-    let (name, commit, day) = ((*name).to_owned(), commit.to_owned(), day.parse().ok());
-    is_commit.then_some(Tag { name, commit, annotated, created, day })
+    let (name, commit) = ((*name).to_owned(), commit.to_owned());
+    is_commit.then_some(Tag { name, commit, annotated, created })
 }
 
 #[cfg(test)]

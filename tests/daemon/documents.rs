@@ -1,6 +1,6 @@
 //! From a checkpoint on disk to rows and notes in the documents.
 
-use crate::support::{FakeReport, Project, wait};
+use crate::support::{FakeReport, Project, TIME_ZONE, wait};
 
 const RUN: &str = "diffusion_H64L2C128D2_20261123_063802";
 
@@ -35,7 +35,8 @@ fn a_checkpoint_becomes_one_row_and_fills_the_runs_row() {
         ]
     );
     // Local time with offset, as the run ids are.
-    assert!(rows[0][0].ends_with("+01:00"), "{}", rows[0][0]);
+    let offset = jiff::Zoned::now().in_tz(TIME_ZONE).unwrap().strftime("%:z").to_string();
+    assert!(rows[0][0].ends_with(&offset), "{}", rows[0][0]);
     daemon.wait_until("the machine's cell", |_| project.log().contains("| odin |"));
     let log = project.log();
     let row = "| odin | **20.0 / 128** (31.2% of 64) | a person wrote this |";

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::Context as _;
 use jiff::civil::Date;
-use jiff::tz::TimeZone;
+use jiff::tz::{Offset, TimeZone};
 
 use super::relative;
 use crate::audit::conventions::TagKind;
@@ -14,6 +14,9 @@ use crate::audit::reading::Reading;
 use crate::git::history::{self, Since, Tag};
 use crate::settings::Settings;
 
+/// Where a day lasts longest. Whoever writes an entry after a tag was made, and wherever, dates it on the
+/// day that it was here then, or later.
+const WEST: Offset = Offset::constant(-12);
 /// The model's code.
 const MODEL: &str = "nn";
 
@@ -124,8 +127,15 @@ async fn changes(
         return Ok(());
     };
     let files = history::changed_since(root, &newest.name, MODEL).await?;
-    past.changed = Some(Changed { tag: newest.name.clone(), day: newest.day, files });
+    let day = earliest_day(newest.created);
+    past.changed = Some(Changed { tag: newest.name.clone(), day, files });
     Ok(())
+}
+
+/// Returns the earliest day that it was anywhere at a time in seconds since 1970.
+fn earliest_day(seconds: i64) -> Option<Date> {
+    let time = jiff::Timestamp::from_second(seconds).ok()?;
+    Some(time.to_zoned(WEST.to_time_zone()).date())
 }
 
 /// Two hosts that append to one table conflict, unless git is told to keep both.
@@ -160,4 +170,19 @@ pub(super) async fn ask_remote(settings: &Settings, facts: &mut Facts) {
         Err(error) => format!("whether tags are pushed is not known: {error}"),
     };
     facts.unknown.push(unknown);
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::civil::date;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_written_after_a_tag_is_never_older_than_its_earliest_day() {
+        // 2026-03-01 11:59:59 and 12:00:00 UTC: on Baker Island it becomes March then.
+        assert_eq!(earliest_day(1_772_366_399), Some(date(2026, 2, 28)));
+        assert_eq!(earliest_day(1_772_366_400), Some(date(2026, 3, 1)));
+        assert_eq!(earliest_day(i64::MAX), None);
+    }
 }

@@ -3,8 +3,6 @@
 use std::fmt::Write as _;
 use std::process::Command;
 
-use jiff::civil::date;
-
 use super::*;
 
 struct Repository(tempfile::TempDir);
@@ -21,17 +19,11 @@ impl Repository {
     }
 
     fn git(&self, arguments: &[&str]) -> String {
-        self.git_at("", arguments)
-    }
-
-    /// Runs git as somebody for whom it is this time; where that is empty, it is now.
-    fn git_at(&self, time: &str, arguments: &[&str]) -> String {
         let mut command = Command::new("git");
         command.args(arguments).current_dir(self.path());
         command.env("GIT_CONFIG_GLOBAL", "/dev/null").env("GIT_CONFIG_NOSYSTEM", "1");
         for role in ["AUTHOR", "COMMITTER"] {
             command.env(format!("GIT_{role}_NAME"), "A").env(format!("GIT_{role}_EMAIL"), "a@b");
-            command.env(format!("GIT_{role}_DATE"), time);
         }
         let output = command.output().unwrap();
         assert!(output.status.success(), "git {arguments:?}: {output:?}");
@@ -46,22 +38,6 @@ impl Repository {
         self.git(&["commit", "-q", "-m", subject]);
         self.git(&["rev-parse", "HEAD"])
     }
-}
-
-#[tokio::test]
-async fn the_day_of_a_tag_is_that_of_whoever_made_it() {
-    let repository = Repository::new();
-    repository.commit("README.md", "feat: the first");
-    let days = [
-        ("2026-03-01T00:30:00+14:00", "east", date(2026, 3, 1)),
-        ("2026-03-01T23:30:00-11:00", "west", date(2026, 3, 1)),
-    ];
-    for (time, name, _) in days {
-        repository.git_at(time, &["tag", "-a", name, "-m", name]);
-    }
-    let found = tags(repository.path(), &Since::Beginning).await.unwrap();
-    let found: Vec<_> = found.iter().map(|tag| (tag.name.as_str(), tag.day)).collect();
-    assert_eq!(found, days.map(|(_, name, day)| (name, Some(day))));
 }
 
 #[tokio::test]

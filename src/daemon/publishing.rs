@@ -41,7 +41,7 @@ pub struct Publication {
 /// Looks at everything that a publication depends on.
 ///
 /// # Errors
-/// No program is configured, or the journal cannot be read.
+/// No program is configured, there is no such run, or the journal cannot be read.
 pub async fn prepare(settings: &Settings, run: &RunId) -> anyhow::Result<Publication> {
     let template = &settings.publish.command;
     if template.is_empty() {
@@ -74,7 +74,11 @@ fn local_facts(settings: &Settings, run: &RunId) -> anyhow::Result<(Facts, Memor
     let gate = final_gate(settings, run)?;
     let memory = reading::memory(&settings.paths.state)?.unwrap_or_default();
     let recorded = memory.runs.iter().find(|known| known.run == *run);
-    let tag = recorded.and_then(|known| known.facts.git_tag.clone());
+    if recorded.is_none() && !settings.paths.training.join(run.as_str()).exists() {
+        bail!("nothing is recorded of a run `{run}`");
+    }
+    let files = recorded.map(|known| &known.facts);
+    let tag = files.and_then(|facts| facts.git_tag.clone().or_else(|| facts.begun.clone()));
     let facts = Facts {
         verdict: gate.verdict,
         verdict_text: gate.text,

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use jiff::Zoned;
 
 use crate::begin::{self, git};
-use crate::support::{FakeReport, Project, code, err, out, wait};
+use crate::support::{FakeReport, Project, TIME_ZONE, code, err, out, wait};
 
 const BASE: &str = "diffusion_H64L2C128D2";
 const EVALUATION: &str =
@@ -15,7 +15,7 @@ const UPLOAD: &str = "scripts/upload.sh";
 
 /// Returns the time where the daemons of the tests believe to be; run ids are in local time.
 fn now() -> Zoned {
-    Zoned::now().in_tz("Europe/Berlin").unwrap()
+    Zoned::now().in_tz(TIME_ZONE).unwrap()
 }
 
 /// Returns the cells of the run's row.
@@ -73,8 +73,9 @@ fn from_begin_to_publish() {
     assert_eq!(code(&begun), 0, "{}", err(&begun));
     let tag = git(&project.root(), &["tag", "--list"]);
 
-    // Training: the run appears a moment later, is tied to the row, and ends well.
-    let now = now().checked_add(jiff::Span::new().seconds(30)).unwrap();
+    // Training: the run appears a moment later, is tied to the row, and ends well. It began after
+    // midnight, so that its day is not that of the tag.
+    let now = now().checked_add(jiff::Span::new().days(1)).unwrap();
     let run = format!("{BASE}_{}", now.strftime("%Y%m%d_%H%M%S"));
     let daemon = project.start();
     project.script("default", FakeReport::with_rank(20.0));
@@ -142,6 +143,9 @@ fn a_model_that_lacks_something_is_published_only_with_a_reason_and_a_failed_upl
         "{}",
         out(&refused)
     );
+    let unknown = project.run(&["publish", "nope", "--yes", "--override", "for the review"]);
+    assert_eq!((code(&unknown), out(&unknown).as_str()), (1, ""));
+    assert!(err(&unknown).contains("nothing is recorded of a run `nope`"), "{}", err(&unknown));
     assert_eq!(code(&project.run(&["publish", &run, "--yes", "--override", " "])), 2);
     assert!(!project.path("Cache/uploaded").exists());
     let overridden = project.run(&["publish", &run, "--yes", "--override", "for the review"]);

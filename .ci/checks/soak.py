@@ -26,6 +26,7 @@ import sys
 import threading
 import time
 
+from outcome import Wrong
 from small_project import REGISTRY, make_project, save
 
 RUNS = [f"diffusion_H64L2C128D2_20261123_0638{number:02}" for number in range(3)]
@@ -53,10 +54,6 @@ WARM_UP = 4 << 20
 # and what the allocator has not given back at one moment or another.
 NOISE = 512 << 10
 QUIET_LIMIT = 90
-
-
-class Wrong(Exception):
-    """Something that the contract does not allow."""
 
 
 def of_the_unit():

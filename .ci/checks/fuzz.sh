@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
-# Fuzzes one target for a while, beginning with the fixtures of the tests. Usage: fuzz.sh TARGET SECONDS
+# Fuzzes one target for a while, beginning with the fixtures of the tests. The same seed tries the same
+# inputs; without one each run tries others. Usage: fuzz.sh TARGET SECONDS [SEED]
 source "$(dirname "${BASH_SOURCE[0]}")/common.sh"
 
-target=$1 seconds=$2
+target=$1 seconds=$2 sequence=${3:-0}
 cd "$repository"
 # Sanitizers and coverage are unstable flags of the compiler; a stable one takes them when asked so.
 export RUSTC_BOOTSTRAP=1
@@ -30,7 +31,7 @@ for seed in "${seeds[@]}"; do
 done
 # No memory is touched without the compiler's checks, so that no sanitizer is needed.
 cargo fuzz run --sanitizer none "$target" "$corpus" -- \
-    -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 2>&1 |
+    -seed="$sequence" -max_total_time="$seconds" -timeout=10 -rss_limit_mb=2048 -max_len=65536 -print_final_stats=1 2>&1 |
     tee "$corpus.log" | tail -n 60
 runs=$(sed -n 's/^stat::number_of_executed_units: *//p' "$corpus.log")
 echo "figure: $target: $runs inputs in $seconds s, none of them broke a promise"

@@ -77,8 +77,7 @@ fn local_facts(settings: &Settings, run: &RunId) -> anyhow::Result<(Facts, Memor
     if recorded.is_none() && !settings.paths.training.join(run.as_str()).exists() {
         bail!("nothing is recorded of a run `{run}`");
     }
-    let files = recorded.map(|known| &known.facts);
-    let tag = files.and_then(|facts| facts.git_tag.clone().or_else(|| facts.begun.clone()));
+    let tag = recorded.and_then(|known| known.facts.training_tag()).map(str::to_owned);
     let facts = Facts {
         verdict: gate.verdict,
         verdict_text: gate.text,

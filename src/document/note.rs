@@ -59,8 +59,8 @@ pub struct RunFiles {
 
 impl From<RunFacts> for RunFiles {
     fn from(facts: RunFacts) -> Self {
-        let RunFacts { machine, shell_log, wandb_url, git_commit, git_tag, begun } = facts;
-        let git_tag = git_tag.or(begun);
+        let git_tag = facts.training_tag().map(str::to_owned);
+        let RunFacts { machine, shell_log, wandb_url, git_commit, git_tag: _, begun: _ } = facts;
         Self { machine, wandb: wandb_url, shell_log, git_commit, git_tag }
     }
 }

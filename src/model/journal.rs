@@ -220,6 +220,13 @@ pub struct RunFacts {
     pub begun: Option<String>,
 }
 
+impl RunFacts {
+    /// Returns the tag of the run's training: its own, else that with which it was begun.
+    pub fn training_tag(&self) -> Option<&str> {
+        self.git_tag.as_deref().or(self.begun.as_deref())
+    }
+}
+
 /// What was found in a run's own files.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct FoundFacts {
